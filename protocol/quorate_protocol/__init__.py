@@ -1,0 +1,139 @@
+"""Bytes and rules of the Yjs wire protocols. No I/O, no clock of its own.
+
+Bytes go in, events come out (`HocuspocusConnection`, `YWebSocketConnection`); what a server says
+back is encoded by the functions of `hocuspocus` and `y_websocket`, which are named alike and
+therefore stay in their modules. Beneath lie `varints`, `sync`, `contents`, `stamping` and
+`hocuspocus_frames`, which others need not know.
+"""
+
+from quorate_protocol import hocuspocus, y_websocket
+from quorate_protocol.awareness import AwarenessEntry, decode_awareness, encode_awareness
+from quorate_protocol.closing import (
+    CLOSING_RULES,
+    CloseCode,
+    ClosingRule,
+    Dialect,
+    close_code,
+)
+from quorate_protocol.errors import (
+    LimitExceeded,
+    LocalProtocolError,
+    MalformedFrame,
+    NameRefused,
+    ProtocolError,
+    QuorateError,
+    RemoteProtocolError,
+)
+from quorate_protocol.hocuspocus import HocuspocusConnection
+from quorate_protocol.ids import (
+    ClientId,
+    DocumentId,
+    DocumentName,
+    Sequence,
+    UserId,
+)
+from quorate_protocol.limits import DEFAULT_LIMITS, Limits
+from quorate_protocol.messages import (
+    Authenticate,
+    AwarenessChange,
+    AwarenessQuery,
+    CloseDocument,
+    Event,
+    Ignored,
+    Ping,
+    Pong,
+    Stateless,
+    SyncStep1,
+    SyncUpdate,
+)
+from quorate_protocol.names import document_name_from_path, parse_document_name, split_address
+from quorate_protocol.parents import Parent, ParentFinder
+from quorate_protocol.presence import Presence, PresenceChange, RefusedEntry
+from quorate_protocol.state_vectors import decode_state_vector, encode_state_vector
+from quorate_protocol.transitions import (
+    TRANSITIONS,
+    AddressState,
+    AddressTrigger,
+    next_state,
+)
+from quorate_protocol.updates import (
+    EMPTY_UPDATE,
+    MAX_CLOCK,
+    DecodedUpdate,
+    DeleteRange,
+    Id,
+    Struct,
+    UpdateExtent,
+    decode_update,
+    delete_ends,
+    is_covered,
+    measure_update,
+    update_ends,
+)
+from quorate_protocol.y_websocket import YWebSocketConnection
+
+__all__ = [
+    "CLOSING_RULES",
+    "DEFAULT_LIMITS",
+    "EMPTY_UPDATE",
+    "MAX_CLOCK",
+    "TRANSITIONS",
+    "AddressState",
+    "AddressTrigger",
+    "Authenticate",
+    "AwarenessChange",
+    "AwarenessEntry",
+    "AwarenessQuery",
+    "ClientId",
+    "CloseCode",
+    "CloseDocument",
+    "ClosingRule",
+    "DecodedUpdate",
+    "DeleteRange",
+    "Dialect",
+    "DocumentId",
+    "DocumentName",
+    "Event",
+    "HocuspocusConnection",
+    "Id",
+    "Ignored",
+    "LimitExceeded",
+    "Limits",
+    "LocalProtocolError",
+    "MalformedFrame",
+    "NameRefused",
+    "Parent",
+    "ParentFinder",
+    "Ping",
+    "Pong",
+    "Presence",
+    "PresenceChange",
+    "ProtocolError",
+    "QuorateError",
+    "RefusedEntry",
+    "RemoteProtocolError",
+    "Sequence",
+    "Stateless",
+    "Struct",
+    "SyncStep1",
+    "SyncUpdate",
+    "UpdateExtent",
+    "UserId",
+    "YWebSocketConnection",
+    "close_code",
+    "decode_awareness",
+    "decode_state_vector",
+    "decode_update",
+    "delete_ends",
+    "document_name_from_path",
+    "encode_awareness",
+    "encode_state_vector",
+    "hocuspocus",
+    "is_covered",
+    "measure_update",
+    "next_state",
+    "parse_document_name",
+    "split_address",
+    "update_ends",
+    "y_websocket",
+]

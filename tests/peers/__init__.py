@@ -1,0 +1,1 @@
+"""The JavaScript originals that the tests compare with, and how Python talks to them."""

@@ -1,0 +1,1 @@
+"""One module for each schema version, never changed once released."""

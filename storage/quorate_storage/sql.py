@@ -1,0 +1,200 @@
+"""`SqlStore`: the store on SQLite or PostgreSQL, chosen by the URL.
+
+What a transaction does is in the `..._rows` modules, the same for both databases. How a transaction
+is run, and the fast path of an append, is in `sqlite` and `postgres`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence as SequenceOf
+from dataclasses import replace
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import URL, make_url
+
+from quorate_protocol.ids import DocumentId, DocumentName, Sequence, UserId
+from quorate_storage import catalogue_rows, lease_rows, log_rows, migrations, version_rows
+from quorate_storage.batches import batch_of
+from quorate_storage.databases import Database, SqlSettings
+from quorate_storage.postgres import PostgresDatabase
+from quorate_storage.sqlite import SqliteDatabase
+from quorate_storage.stores import (
+    Document,
+    Lease,
+    LogEntry,
+    LogSize,
+    SetAside,
+    Snapshot,
+    Store,
+    StoredState,
+    Version,
+)
+
+
+class SqlStore(Store):
+    """A store on the database of a URL: `sqlite:///{file}` or `postgresql://...`.
+
+    The driver (aiosqlite, asyncpg) may be named in the URL and need not be.
+    """
+
+    def __init__(self, url: str | URL, settings: SqlSettings | None = None) -> None:
+        self._database = _database_of(make_url(url), settings or SqlSettings())
+
+    async def __aenter__(self) -> Self:
+        """Connect and bring the schema up to date."""
+        try:
+            await self._database.open(migrations.upgrade)
+        except BaseException:
+            await self._database.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Disconnect."""
+        await self._database.close()
+
+    # The catalogue
+
+    async def create(
+        self,
+        name: DocumentName,
+        *,
+        kind: str,
+        by: UserId,
+        at: float,
+        lease: Lease,
+        seed: bytes = b"",
+    ) -> Document:
+        """See `Store.create`."""
+        new = catalogue_rows.NewDocument(name=name, kind=kind, by=by, at=at, seed=seed)
+        return await self._database.write(partial(catalogue_rows.create_document, new=new, lease=lease))
+
+    async def find(self, name: DocumentName) -> Document | None:
+        """See `Store.find`."""
+        return await self._database.read(partial(catalogue_rows.find_document, name=name))
+
+    async def list_documents(
+        self,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int = 100,
+        include_deleted: bool = False,
+    ) -> SequenceOf[Document]:
+        """See `Store.list_documents`."""
+        page = catalogue_rows.Page(prefix=prefix, after=after, limit=limit, include_deleted=include_deleted)
+        return await self._database.read(partial(catalogue_rows.list_documents, page=page))
+
+    async def delete(self, document: DocumentId, *, by: UserId, at: float, lease: Lease) -> Document:
+        """See `Store.delete`."""
+        return await self._database.write(
+            partial(catalogue_rows.delete_document, document=document, by=by, at=at, lease=lease)
+        )
+
+    async def restore(self, document: DocumentId, *, at: float, lease: Lease) -> Document:
+        """See `Store.restore`. The time is not kept: a living document has none of its own."""
+        del at
+        return await self._database.write(
+            partial(catalogue_rows.restore_document, document=document, lease=lease)
+        )
+
+    # The log
+
+    async def append(self, entries: SequenceOf[LogEntry], *, lease: Lease) -> None:
+        """See `Store.append`."""
+        batch = batch_of(entries)
+        if await self._database.append(batch, lease):
+            return
+        await self._database.write(partial(log_rows.append_with_care, batch=batch, lease=lease))
+
+    async def load(self, document: DocumentId) -> StoredState:
+        """See `Store.load`."""
+        return await self._database.read(partial(log_rows.load, document=document))
+
+    async def read_log(
+        self, document: DocumentId, *, after: Sequence, limit: int = 1000
+    ) -> SequenceOf[LogEntry]:
+        """See `Store.read_log`."""
+        return await self._database.read(
+            partial(log_rows.read_log, document=document, after=after, limit=limit)
+        )
+
+    async def log_size(self, document: DocumentId) -> LogSize:
+        """See `Store.log_size`."""
+        return await self._database.read(partial(log_rows.log_size, document=document))
+
+    async def replace_tail(self, snapshot: Snapshot, *, lease: Lease) -> int:
+        """See `Store.replace_tail`."""
+        return await self._database.write(partial(log_rows.replace_tail, snapshot=snapshot, lease=lease))
+
+    # Versions
+
+    async def save_version(self, version: Version, *, lease: Lease) -> Version:
+        """See `Store.save_version`."""
+        # A full state can be large, and compressing it releases the interpreter: off the event
+        # loop.
+        packed = await asyncio.to_thread(version_rows.pack_state, version.state)
+        number = await self._database.write(
+            partial(version_rows.save_version, version=version, packed=packed, lease=lease)
+        )
+        return replace(version, number=number)
+
+    async def list_versions(self, document: DocumentId) -> SequenceOf[Version]:
+        """See `Store.list_versions`."""
+        return await self._database.read(partial(version_rows.list_versions, document=document))
+
+    async def read_version(self, document: DocumentId, number: int) -> Version | None:
+        """See `Store.read_version`."""
+        packed = await self._database.read(
+            partial(version_rows.read_version, document=document, number=number)
+        )
+        if packed is None:
+            return None
+        state = await asyncio.to_thread(version_rows.unpack_state, packed.state)
+        return replace(packed, state=state)
+
+    # What is not in the log
+
+    async def set_aside(self, item: SetAside) -> int:
+        """See `Store.set_aside`."""
+        return await self._database.write(partial(version_rows.set_aside, item=item))
+
+    async def list_set_aside(self, document: DocumentId) -> SequenceOf[SetAside]:
+        """See `Store.list_set_aside`."""
+        return await self._database.read(partial(version_rows.list_set_aside, document=document))
+
+    # Leases
+
+    async def acquire_lease(self, scope: str, *, holder: str, seconds: float, at: float) -> Lease:
+        """See `Store.acquire_lease`."""
+        wanted = Lease(scope=scope, holder=holder, token=0, expires_at=at + seconds)
+        return await self._database.write(partial(lease_rows.acquire_lease, wanted=wanted, at=at))
+
+    async def renew_lease(self, lease: Lease, *, seconds: float, at: float) -> Lease:
+        """See `Store.renew_lease`."""
+        return await self._database.write(
+            partial(lease_rows.renew_lease, lease=lease, expires_at=at + seconds)
+        )
+
+    async def release_lease(self, lease: Lease) -> None:
+        """See `Store.release_lease`."""
+        await self._database.write(partial(lease_rows.release_lease, lease=lease))
+
+
+def _database_of(url: URL, settings: SqlSettings) -> Database:
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        if url.database in {None, "", ":memory:"}:
+            raise ValueError("a SQLite store needs a file; MemoryStore keeps nothing on disk")
+        return SqliteDatabase(url.set(drivername="sqlite+aiosqlite"), settings)
+    if backend in {"postgresql", "postgres"}:
+        return PostgresDatabase(url.set(drivername="postgresql+asyncpg"), settings)
+    raise ValueError(f"no store for {backend!r}: use sqlite:///file or postgresql://host/name")

@@ -1,0 +1,101 @@
+"""The schema: it is what the tables say, is made once, and a newer one is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from quorate_storage.errors import SchemaTooNew
+from quorate_storage.sql import SqlStore
+from quorate_storage.tables import metadata
+from quorate_storage.testing.building import entries, written
+
+OPEN = """
+import asyncio, sys
+from quorate_storage.sql import SqlStore
+
+async def main():
+    async with SqlStore(sys.argv[1]) as store:
+        await store.list_documents()
+
+print("ready", flush=True)
+sys.stdin.readline()
+asyncio.run(main())
+"""
+
+
+async def test_the_migrations_make_the_tables(url: str) -> None:
+    """A migrated database differs in nothing from what the code believes."""
+
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, metadata))
+
+    async with SqlStore(url) as store:
+        assert await store._database.read(differences) == []
+
+
+async def test_opening_again_keeps_everything(url: str) -> None:
+    """A database that is up to date is opened as it is."""
+    async with SqlStore(url) as store, written(store, 3) as (_lease, document):
+        pass
+
+    async with SqlStore(url) as store:
+        assert (await store.load(document.id)).tail == tuple(entries(document.id, 1, 3))
+
+
+async def test_a_newer_schema_is_left_alone(url: str) -> None:
+    """A database of a newer release is refused and not changed."""
+    async with SqlStore(url) as store:
+        await store._database.write(
+            lambda connection: (
+                connection.execute(text("UPDATE alembic_version SET version_num = '9999'")) and None
+            )
+        )
+
+    with pytest.raises(SchemaTooNew) as caught:
+        async with SqlStore(url):
+            pass
+
+    assert (caught.value.found, caught.value.newest_known) == ("9999", "0001")
+
+
+async def test_several_stores_start_at_once(url: str) -> None:
+    """Of many that open an empty database together, one makes the tables and all can work."""
+    stores = [SqlStore(url) for _ in range(5)]
+    await asyncio.gather(*(store.__aenter__() for store in stores))
+    try:
+        for store in stores:
+            assert await store.list_documents() == []
+    finally:
+        await asyncio.gather(*(store.__aexit__(None, None, None) for store in stores))
+
+
+def test_several_processes_start_at_once(url: str) -> None:
+    """The same holds between processes."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN, url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0, 0, 0]

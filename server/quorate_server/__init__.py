@@ -1,0 +1,1 @@
+"""Rooms, sockets, access, HTTP and the command line of the collaboration server."""

@@ -1,0 +1,266 @@
+"""`Channel`: one open WebSocket as a connection sees it, with or without ASGI in between.
+
+Two ways carry the same messages:
+
+* `ExtensionChannel`: our uvicorn protocol class (`uvicorn_protocol`) offers
+  `scope["extensions"]["quorate.frames"]`; messages arrive by callback, frames encoded once are written
+  straight to the transport.
+* `AsgiChannel`: plain `receive()` and `send()` on any ASGI server, with a bounded queue and one sender task.
+
+Both promise: messages are delivered in order; nothing is dropped singly. A peer that does not take what it
+is sent is closed as a whole (1013) once its buffer passes the bound, and may come back and resynchronise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from starlette.types import Message, Receive, Scope, Send
+
+from quorate_server.frames import Frames
+
+EXTENSION = "quorate.frames"
+_TRY_AGAIN_LATER = 1013
+
+MessageHandler = Callable[[bytes], None]
+
+
+class Channel(Protocol):
+    """An accepted WebSocket. All methods are synchronous and must be called on the event loop."""
+
+    def write(self, frames: Frames) -> None:
+        """Send messages after all that was written before; a peer that cannot keep up is closed."""
+        ...
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send what was written, then a close frame. Further writes and closes do nothing."""
+        ...
+
+    def pause_reading(self) -> None:
+        """Stop taking messages from the peer, so that TCP slows it down."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Take messages again."""
+        ...
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How much was written and not yet taken by the operating system."""
+        ...
+
+    async def run(self, on_message: MessageHandler) -> int:
+        """Hand each binary message to `on_message` until the socket is gone; return the close code."""
+        ...
+
+
+class FrameTransport(Protocol):
+    """What the ASGI extension offers under `quorate.frames`."""
+
+    def attach(self, on_message: MessageHandler, on_lost: Callable[[int], None]) -> None:
+        """Deliver messages and the end of the socket by callback from now on."""
+        ...
+
+    def write(self, wire: bytes) -> int:
+        """Write raw frames; return how many bytes wait in the transport's buffer."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Start the closing handshake."""
+        ...
+
+    def abort(self) -> None:
+        """Drop the connection and what waits in its buffer."""
+        ...
+
+    def buffered(self) -> int:
+        """Return how many bytes wait in the transport's buffer."""
+        ...
+
+    def pause_reading(self) -> None:
+        """Stop reading from the socket."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Read from the socket again."""
+        ...
+
+
+class ExtensionChannel:
+    """A channel on the ASGI extension: no queue, no task, no copy a peer."""
+
+    __slots__ = ("_bound", "_closed", "_lost", "_on_overflow", "_transport")
+
+    def __init__(
+        self, transport: FrameTransport, *, send_buffer_bytes: int, on_overflow: Callable[[], None]
+    ) -> None:
+        self._transport = transport
+        self._bound = send_buffer_bytes
+        self._on_overflow = on_overflow
+        self._closed = False
+        self._lost: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def write(self, frames: Frames) -> None:
+        """Send messages after all that was written before; a peer that cannot keep up is closed."""
+        if self._closed:
+            return
+        if self._transport.write(frames.wire) > self._bound:
+            self._on_overflow()
+            self.close(_TRY_AGAIN_LATER, "too slow: reconnect to resynchronise")
+            # The close frame waits behind the full buffer; a peer that reads nothing never gets it.
+            asyncio.get_running_loop().call_later(OVERFLOW_GRACE_SECONDS, self._transport.abort)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send what was written, then a close frame. Further writes and closes do nothing."""
+        if not self._closed:
+            self._closed = True
+            self._transport.close(code, reason)
+
+    def pause_reading(self) -> None:
+        """Stop taking messages from the peer, so that TCP slows it down."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take messages again."""
+        self._transport.resume_reading()
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How much was written and not yet taken by the operating system."""
+        return self._transport.buffered()
+
+    async def run(self, on_message: MessageHandler) -> int:
+        """Hand each binary message to `on_message` until the socket is gone; return the close code."""
+        self._transport.attach(on_message, self._on_lost)
+        try:
+            return await self._lost
+        finally:
+            self._closed = True
+
+    def _on_lost(self, code: int) -> None:
+        self._closed = True
+        if not self._lost.done():
+            self._lost.set_result(code)
+
+
+OVERFLOW_GRACE_SECONDS = 2.0
+"""A slow peer gets this long to take the close frame before its socket is cut."""
+
+
+class AsgiChannel:
+    """A channel on plain ASGI messages, for any server and for test clients."""
+
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        *,
+        send_buffer_bytes: int,
+        on_overflow: Callable[[], None],
+    ) -> None:
+        self._receive = receive
+        self._send = send
+        self._bound = send_buffer_bytes
+        self._on_overflow = on_overflow
+        self._queue: deque[Message] = deque()
+        self._queued_bytes = 0
+        self._closed = False
+        self._wake = asyncio.Event()
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+
+    def write(self, frames: Frames) -> None:
+        """Send messages after all that was written before; a peer that cannot keep up is closed."""
+        if self._closed:
+            return
+        for payload in frames.payloads:
+            self._queue.append({"type": "websocket.send", "bytes": payload})
+            self._queued_bytes += len(payload)
+        self._wake.set()
+        if self._queued_bytes > self._bound:
+            self._on_overflow()
+            self._queue.clear()
+            self._queued_bytes = 0
+            self.close(_TRY_AGAIN_LATER, "too slow: reconnect to resynchronise")
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send what was written, then a close frame. Further writes and closes do nothing."""
+        if not self._closed:
+            self._closed = True
+            self._queue.append({"type": "websocket.close", "code": code, "reason": reason})
+            self._wake.set()
+
+    def pause_reading(self) -> None:
+        """Stop taking messages from the peer, so that TCP slows it down."""
+        self._may_read.clear()
+
+    def resume_reading(self) -> None:
+        """Take messages again."""
+        self._may_read.set()
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How much was written and not yet taken by the operating system."""
+        return self._queued_bytes
+
+    async def run(self, on_message: MessageHandler) -> int:
+        """Hand each binary message to `on_message` until the socket is gone; return the close code."""
+        sender = asyncio.create_task(self._send_all())
+        reader = asyncio.create_task(self._read_all(on_message))
+        try:
+            await asyncio.wait((sender, reader), return_when=asyncio.FIRST_COMPLETED)
+            return reader.result() if reader.done() else _CLOSED_BY_US
+        finally:
+            self._closed = True
+            for task in (sender, reader):
+                task.cancel()
+            await asyncio.gather(sender, reader, return_exceptions=True)
+
+    async def _read_all(self, on_message: MessageHandler) -> int:
+        while True:
+            await self._may_read.wait()
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                return int(message.get("code") or _NO_CODE)
+            data: bytes | None = message.get("bytes")
+            if data is not None and not self._closed:
+                on_message(data)
+
+    async def _send_all(self) -> None:
+        with suppress(OSError, RuntimeError):  # the peer went away while we were sending
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._queue:
+                    message = self._queue.popleft()
+                    self._queued_bytes -= len(message.get("bytes") or b"")
+                    await self._send(message)
+                    if message["type"] == "websocket.close":
+                        return
+
+
+_NO_CODE = 1005
+_CLOSED_BY_US = 1000
+
+
+def open_channel(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    send_buffer_bytes: int,
+    on_overflow: Callable[[], None],
+) -> Channel:
+    """Return the fast channel when the server offers our extension, the plain one otherwise.
+
+    The WebSocket must have been accepted.
+    """
+    extensions: MutableMapping[str, Any] = scope.get("extensions") or {}
+    transport = extensions.get(EXTENSION)
+    if transport is not None:
+        return ExtensionChannel(transport, send_buffer_bytes=send_buffer_bytes, on_overflow=on_overflow)
+    return AsgiChannel(receive, send, send_buffer_bytes=send_buffer_bytes, on_overflow=on_overflow)

@@ -1,0 +1,202 @@
+"""One WebSocket of each dialect: messages in, sessions in rooms, and the reasons for an end.
+
+`Connection` holds what both dialects share: reading through a throttle, the end of a peer that breaks the
+rules, the regular check that its rights still hold. `YWebSocketConnection` and `HocuspocusConnection` in
+`y_websocket_endpoint` and `hocuspocus_endpoint` say how each dialect authenticates, opens and closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from starlette.types import Receive, Scope, Send
+
+from quorate_protocol.closing import CloseCode, Dialect, close_code
+from quorate_protocol.errors import QuorateError, RemoteProtocolError
+from quorate_protocol.limits import Limits
+from quorate_protocol.messages import (
+    AwarenessChange,
+    AwarenessQuery,
+    Event,
+    Ignored,
+    SyncStep1,
+    SyncUpdate,
+)
+from quorate_server.access import Access
+from quorate_server.channels import Channel, open_channel
+from quorate_server.errors import MalformedUpdate, Refused, Unavailable
+from quorate_server.metrics import Metrics
+from quorate_server.room import Room
+from quorate_server.rooms import Rooms
+from quorate_server.sessions import Session
+from quorate_server.throttles import Throttle
+from quorate_server.tokens import Authenticator
+
+log = logging.getLogger("quorate.server")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What every connection works with."""
+
+    rooms: Rooms
+    access: Access
+    authenticator: Authenticator
+    limits: Limits
+    metrics: Metrics
+    connections: set[Connection]
+
+
+class Connection:
+    """What the dialects share. One instance a socket, made after it was accepted."""
+
+    dialect: Dialect
+
+    def __init__(self, house: House, scope: Scope, receive: Receive, send: Send) -> None:
+        self.house = house
+        self.channel: Channel = open_channel(
+            scope,
+            receive,
+            send,
+            send_buffer_bytes=house.limits.send_buffer_bytes,
+            on_overflow=lambda: house.metrics.refused("send_buffer_bytes"),
+        )
+        self._throttle = Throttle(house.limits, time.monotonic())
+        self._resume: asyncio.TimerHandle | None = None
+        self._opened_at = time.monotonic()
+        self._peer = scope.get("client")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+
+    async def run(self) -> None:
+        """Serve the socket until it is gone, then leave all rooms."""
+        house = self.house
+        house.connections.add(self)
+        house.metrics.connections.labels(self.dialect).inc()
+        code = CloseCode.INTERNAL_ERROR.value
+        try:
+            code = await self.channel.run(self.receive)
+        finally:
+            self._is_closing = True
+            house.connections.discard(self)
+            house.metrics.connections.labels(self.dialect).dec()
+            for task in tuple(self._tasks):
+                task.cancel()
+            if self._resume is not None:
+                self._resume.cancel()
+            self.leave_all()
+            log.info(
+                "connection_closed",
+                extra={
+                    "dialect": str(self.dialect),
+                    "peer": self._peer,
+                    "code": code,
+                    "seconds": round(time.monotonic() - self._opened_at, 3),
+                },
+            )
+
+    def receive(self, data: bytes) -> None:
+        """Act on one WebSocket message. Never raises: a peer's fault ends that peer alone."""
+        if self._is_closing:
+            return
+        try:
+            self.handle_all(self.read(data))
+        except RemoteProtocolError as error:
+            self.fail(error)
+        except Exception:
+            log.exception("connection_failed", extra={"dialect": str(self.dialect)})
+            self.close(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def handle_all(self, events: Iterable[Event]) -> None:
+        """Act on what a message or a release of queued messages held."""
+        for event in events:
+            kind = type(event)
+            if kind is SyncUpdate:
+                self._handle_update(event)  # type: ignore[arg-type]
+            else:
+                self.handle(event)
+
+    def _handle_update(self, event: SyncUpdate) -> None:
+        found = self.find(event.address)
+        if found is None:
+            return
+        session, room = found
+        room.receive(session, event.update, is_step2=event.is_step2)
+        pause = self._throttle.take(1, len(event.update), time.monotonic())
+        if pause > 0:
+            self._pause(pause)
+
+    def handle(self, event: Event) -> None:
+        """Act on anything but an update; the dialects add what is theirs."""
+        if isinstance(event, Ignored):
+            self.house.metrics.refused(event.kind)
+            return
+        found = self.find(event.address)
+        if found is None:
+            return
+        session, room = found
+        if isinstance(event, SyncStep1):
+            room.answer(session, event.state_vector)
+        elif isinstance(event, AwarenessChange):
+            room.presence.receive(session, event.update)
+        elif isinstance(event, AwarenessQuery):
+            room.tell_presence(session)
+
+    def fail(self, error: RemoteProtocolError) -> None:
+        """Close the socket of a peer that broke the rules, with the code that the tables give."""
+        self.house.metrics.refused(error.reason)
+        log.info("peer_refused", extra={"dialect": str(self.dialect), "error": str(error)})
+        self.close(close_code(error, self.dialect), str(error))
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Close the whole socket."""
+        self._is_closing = True
+        self.leave_all()
+        self.channel.close(code, reason[:MAX_REASON_CHARACTERS])
+
+    # What each dialect says
+
+    def read(self, data: bytes) -> Iterable[Event]:
+        """Decode one WebSocket message."""
+        raise NotImplementedError
+
+    def find(self, address: str) -> tuple[Session, Room] | None:
+        """Return the open document of an address."""
+        raise NotImplementedError
+
+    def leave_all(self) -> None:
+        """Take every session of this socket out of its room."""
+        raise NotImplementedError
+
+    async def recheck(self, now: float) -> None:
+        """Check that whoever is connected may still do what they may; end or change what may not."""
+        raise NotImplementedError
+
+    # Inside
+
+    def _pause(self, seconds: float) -> None:
+        if self._resume is None:
+            self.house.metrics.refused("throttled")
+            self.channel.pause_reading()
+            self._resume = asyncio.get_running_loop().call_later(seconds, self._resume_reading)
+
+    def _resume_reading(self) -> None:
+        self._resume = None
+        self.channel.resume_reading()
+
+
+MAX_REASON_CHARACTERS = 40
+"""A close frame holds 123 bytes of reason (RFC 6455 section 5.5), and a character takes up to three here."""
+
+
+def code_of(cause: QuorateError, dialect: Dialect) -> int:
+    """Return the WebSocket close code that tells a client of this cause."""
+    if isinstance(cause, (Refused, Unavailable)):
+        return cause.close_code
+    if isinstance(cause, MalformedUpdate):
+        return CloseCode.INVALID_DATA if dialect is Dialect.Y_WEBSOCKET else CloseCode.UNAUTHORIZED
+    return close_code(cause, dialect)

@@ -1,0 +1,370 @@
+"""`LiveDocument`: one Yjs document in memory. The only module that touches the CRDT engine (yrs).
+
+Theory of operation
+-------------------
+
+The room hands over the updates of one author that arrived in one tick. They are applied in one
+transaction, and the engine emits one update: what was new in them. That update is what goes to the log
+and to everybody else. Three facts of the engine shape this module:
+
+* An update whose dependencies are missing is *parked*: it takes no effect and no event tells so. Whether it
+  is part of the encoded state depends on what else is there, so nobody may rely on it: the caller must keep
+  such bytes itself, and `apply` returns them. That an update took effect is plain in the common case (the
+  engine emitted the same bytes); else its extent is compared with the state vector.
+* The engine may panic: `PanicException` derives from `BaseException`. The document is then unusable.
+* Nothing may await between the start and the end of a transaction; everything here is synchronous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pycrdt import Array, Doc, Map, Text, TransactionEvent, UndoManager, XmlFragment
+
+from quorate_protocol.errors import RemoteProtocolError
+from quorate_protocol.ids import ClientId
+from quorate_protocol.limits import DEFAULT_LIMITS
+from quorate_protocol.parents import ParentFinder
+from quorate_protocol.state_vectors import decode_state_vector
+from quorate_protocol.updates import (
+    EMPTY_UPDATE,
+    DecodedUpdate,
+    UpdateExtent,
+    decode_update,
+    is_covered,
+    measure_update,
+    update_ends,
+)
+from quorate_server.errors import EnginePanic, MalformedUpdate, Refused
+
+EMPTY_STATE_VECTOR = b"\x00"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What became of the updates of one author.
+
+    `update` is everything that was new, as one update; empty when nothing was.
+    `parked` took no effect yet: each waits for something it depends on.
+    `malformed` are the positions of updates that are no updates; the others were applied.
+    `refusal` tells that a guard refused: `update` then carries the edit *and* its undoing.
+    `is_parked_outside` tells that what is parked was not given to the engine at all.
+    """
+
+    update: bytes = b""
+    parked: tuple[bytes, ...] = ()
+    malformed: tuple[int, ...] = ()
+    refusal: Refused | None = None
+    is_parked_outside: bool = False
+
+
+class LiveDocument:
+    """A document that updates can be applied to, and that can be asked for what somebody lacks.
+
+    Not safe for use by several threads. After `EnginePanic` it must be thrown away.
+    """
+
+    def __init__(
+        self, updates: Iterable[bytes] = (), *, nesting_levels: int = DEFAULT_LIMITS.nesting_levels
+    ) -> None:
+        """Build the document from nothing and the given updates, in order.
+
+        Raises:
+            MalformedUpdate: one of them is no update.
+            EnginePanic: one of them breaks the engine.
+        """
+        self._doc: Doc[Any] = Doc()
+        self._emitted: list[bytes] = []
+        self._subscription = self._doc.observe(self._on_transaction)
+        self._waiting: list[bytes] = []
+        self._max_depth = nesting_levels
+        self._depth_bound = 0
+        self.version = 0
+        """Grows whenever the content changes; equal versions mean equal content."""
+        for update in updates:
+            applied = self.apply((update,))
+            if applied.malformed:
+                raise MalformedUpdate(f"{len(update)} bytes of stored state are no Yjs update")
+        self.release_waiting()
+
+    @property
+    def waiting(self) -> tuple[bytes, ...]:
+        """Updates that were accepted and still wait for what they depend on."""
+        return tuple(self._waiting)
+
+    def close(self) -> None:
+        """Let go of the engine's document. Without this it is never freed.
+
+        The engine holds its observers, and they hold the document: a circle that the garbage collector
+        cannot see, because half of it is not Python.
+        """
+        self._doc.unobserve(self._subscription)
+
+    # Writing
+
+    def apply(self, updates: Sequence[bytes]) -> Applied:
+        """Apply updates of one author in one transaction.
+
+        Raises:
+            EnginePanic: the document can no longer be used.
+        """
+        read = [(update, self._measure(update)) for update in updates]
+        sound = [(update, extent) for update, extent in read if extent is not None]
+        emitted, broken = self._transact([update for update, _ in sound])
+        if len(updates) == 1 and emitted == updates[0]:  # took effect whole: by far the usual case
+            return Applied(update=emitted)
+        parked = self._park([(update, extent) for update, extent in sound if update not in broken])
+        malformed = tuple(i for i, (update, extent) in enumerate(read) if extent is None or update in broken)
+        return Applied(update=emitted, parked=parked, malformed=malformed)
+
+    def apply_guarded(self, updates: Sequence[bytes], check: Callable[[DecodedUpdate], None]) -> Applied:
+        """Apply updates of one author, let `check` look at the result, and undo it all if that refuses.
+
+        `check` may read this document as it would be, and raises `Refused` to refuse. An update that
+        depends on something unknown cannot be judged and is returned as `parked` without being applied.
+
+        Raises:
+            EnginePanic: the document can no longer be used.
+        """
+        judged: list[bytes] = []
+        parked: list[bytes] = []
+        malformed: list[int] = []
+        decoded: list[DecodedUpdate] = []
+        for position, update in enumerate(updates):
+            if self._measure(update) is None:
+                malformed.append(position)
+                continue
+            listing = decode_update(update)
+            (judged if self._has_dependencies(listing) else parked).append(update)
+            decoded.append(listing)
+        before = self.state_vector()
+        undo = self._undo_manager(decoded)
+        emitted, broken = self._transact(judged, origin=_GUARDED)
+        malformed.extend(i for i, update in enumerate(updates) if update in broken)
+        try:
+            if emitted:
+                check(decode_update(emitted))
+        except Refused as refusal:
+            self._undo_all(undo, judged)
+            return Applied(update=self.missing_from(before), refusal=refusal, malformed=tuple(malformed))
+        return Applied(
+            update=emitted,
+            parked=tuple(parked),
+            malformed=tuple(malformed),
+            is_parked_outside=True,
+        )
+
+    def change(self, edit: Callable[[Doc[Any]], None]) -> bytes:
+        """Run `edit` on the document in one transaction of the server; return the update it made.
+
+        An exception of `edit` is undone and raised again.
+        """
+        before = self.state_vector()
+        undo = self._undo_manager(())
+        self._emitted.clear()
+        try:
+            with self._doc.transaction(origin=_GUARDED):
+                edit(self._doc)
+        except BaseException:
+            self._undo_all(undo, ())
+            raise
+        emitted = b"".join(self._emitted) if len(self._emitted) == 1 else b""
+        return emitted or (self.missing_from(before) if self._emitted else b"")
+
+    def release_waiting(self) -> tuple[bytes, ...]:
+        """Return the waiting updates that have taken effect meanwhile, and wait for them no more."""
+        if not self._waiting:
+            return ()
+        still = self._parked_among(self._waiting)
+        released = tuple(update for update in self._waiting if update not in still)
+        self._waiting = still
+        return released
+
+    # Reading
+
+    def state_vector(self) -> bytes:
+        """Return the encoded state vector: for each client, how far its edits are known."""
+        return self._doc.get_state()
+
+    def missing_from(self, state_vector: bytes) -> bytes:
+        """Return as one update all that the holder of `state_vector` lacks, and every deletion.
+
+        Raises:
+            MalformedUpdate: `state_vector` is no encoded state vector.
+        """
+        try:
+            return self._doc.get_update(state_vector)
+        except Exception as error:
+            raise MalformedUpdate("not a state vector") from error
+
+    def encode(self) -> bytes:
+        """Return the whole state as one update. What is in `waiting` may or may not be part of it."""
+        return self._doc.get_update()
+
+    def covers(self, update: bytes) -> bool:
+        """Whether applying `update` would add nothing: every insertion and deletion is known."""
+        try:
+            listing = decode_update(update)
+        except RemoteProtocolError:
+            return False
+        known = self._known()
+        if any(end > known.get(client, 0) for client, end in update_ends(update).items()):
+            return False
+        if not listing.deletes:
+            return True
+        deleted = decode_update(self.missing_from(self.state_vector())).deletes
+        return all(
+            any(
+                d.client == o.client and o.clock <= d.clock and d.clock + d.length <= o.clock + o.length
+                for o in deleted
+            )
+            for d in listing.deletes
+        )
+
+    # Inside
+
+    def _known(self) -> dict[ClientId, int]:
+        # Our own vector has no stranger's length to fear.
+        return decode_state_vector(self.state_vector(), _OWN)
+
+    def _on_transaction(self, event: TransactionEvent) -> None:
+        self._emitted.append(event.update)
+
+    def _measure(self, update: bytes) -> UpdateExtent | None:
+        """Read an update before the engine does; None when it is none, or would nest types too deeply.
+
+        The engine recurses into values and types without a bound, and a stack that overflows ends the
+        process: nothing may reach it that was not read here.
+        """
+        try:
+            extent = measure_update(update)
+        except RemoteProtocolError:
+            return None
+        if extent.types:
+            self._depth_bound += extent.types
+            if self._depth_bound > self._max_depth:
+                # The bound counts types side by side too. Measure, and count from there.
+                self._depth_bound = extent.types + ParentFinder(decode_update(self.encode()).structs).depth()
+                if self._depth_bound > self._max_depth and not self._stays_shallow(update):
+                    return None
+        return extent
+
+    def _stays_shallow(self, update: bytes) -> bool:
+        """Whether the document stays within the bound with an update that creates many types at once."""
+        structs = decode_update(self.encode()).structs + decode_update(update).structs
+        ordered = sorted(structs, key=lambda struct: (struct.client, struct.clock))
+        self._depth_bound = ParentFinder(ordered).depth()
+        return self._depth_bound <= self._max_depth
+
+    def _transact(
+        self, updates: Sequence[bytes], origin: str | None = None
+    ) -> tuple[bytes, tuple[bytes, ...]]:
+        """Apply updates in one transaction; return what was new in them, and those the engine cannot read."""
+        self._emitted.clear()
+        broken: list[bytes] = []
+        try:
+            with self._doc.transaction(origin=origin):
+                for update in updates:
+                    try:
+                        self._doc.apply_update(update)
+                    except ValueError:  # the engine decodes an update whole before it touches anything
+                        broken.append(update)
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            raise EnginePanic(tuple(updates), repr(error)) from error
+        if not self._emitted or self._emitted[-1] == EMPTY_UPDATE:
+            return b"", tuple(broken)
+        self.version += 1
+        return self._emitted[-1], tuple(broken)
+
+    def _park(self, applied: Sequence[tuple[bytes, UpdateExtent]]) -> tuple[bytes, ...]:
+        """Return, and keep as waiting, those of the updates just applied that took no effect yet."""
+        known = self._known()
+        parked = tuple(update for update, extent in applied if not extent.is_within(known))
+        self._waiting.extend(parked)
+        return parked
+
+    def _parked_among(self, updates: Sequence[bytes]) -> list[bytes]:
+        known = self._known()
+        return [update for update in updates if not is_covered(update, known)]
+
+    def _has_dependencies(self, listing: DecodedUpdate) -> bool:
+        """Whether everything that `listing` builds on is known here or comes within it."""
+        known = self._known()
+        for struct in listing.structs:
+            if struct.clock > known.get(struct.client, 0):
+                return False
+            if struct.kind == "skip":  # a gap: what follows it depends on what is missing
+                continue
+            end = struct.clock + struct.length
+            known[struct.client] = max(known.get(struct.client, 0), end)
+        needed = [
+            place
+            for struct in listing.structs
+            for place in (struct.origin, struct.right_origin, struct.parent)
+            if isinstance(place, tuple)
+        ]
+        needed += [(d.client, d.clock + d.length - 1) for d in listing.deletes]
+        return all(clock < known.get(client, 0) for client, clock in needed)
+
+    def _undo_manager(self, decoded: Sequence[DecodedUpdate]) -> UndoManager:
+        roots = set(self._doc.keys())
+        roots |= {s.parent for d in decoded for s in d.structs if isinstance(s.parent, str)}
+        # The kind of a root matters to its readers only; what is tracked is the branch itself.
+        scopes = [self._doc.get(name, type=Map) for name in sorted(roots)]
+        undo = UndoManager(scopes=scopes, capture_timeout_millis=0)
+        undo.include_origin(_GUARDED)
+        return undo
+
+    def _undo_all(self, undo: UndoManager, suspects: Sequence[bytes]) -> None:
+        try:
+            while undo.can_undo():
+                undo.undo()
+        except BaseException as error:
+            raise EnginePanic(tuple(suspects), repr(error)) from error
+        self.version += 1
+
+
+_OWN = replace(DEFAULT_LIMITS, state_vector_clients=2**53)
+
+_GUARDED = "guarded"
+"""Origin of transactions that may have to be undone."""
+
+
+# Reading a document as JSON
+
+
+def render_json(state: bytes) -> dict[str, Any]:
+    """Return the JSON view of an encoded state: one member for each root.
+
+    Yjs does not store what a root is, only its content, so each is read as what it looks like: text as a
+    string (formatting left out), a map as an object, a list as an array, XML as a string.
+    Decoded from a copy: naming a root's kind would change the live document for its readers.
+    """
+    doc: Doc[Any] = Doc()
+    doc.apply_update(state)
+    kinds = _root_kinds(decode_update(state))
+    view: dict[str, Any] = {}
+    for name in sorted(doc.keys()):
+        kind = kinds.get(name, Map)
+        root = doc.get(name, type=kind)
+        view[name] = str(root) if kind in {Text, XmlFragment} else root.to_py()
+    return view
+
+
+def _root_kinds(listing: DecodedUpdate) -> dict[str, type[Any]]:
+    """Tell what each root looks like from what it contains."""
+    kinds: dict[str, type[Any]] = {}
+    for struct, root in ParentFinder(listing.structs).children_of_roots():
+        if struct.key is not None:
+            kinds[root] = Map
+        elif struct.content in {"string", "format", "embed"}:
+            kinds[root] = Text
+        elif (struct.content or "").startswith("type:xml"):
+            kinds[root] = XmlFragment
+        elif struct.content not in {None, "deleted"}:
+            kinds.setdefault(root, Array)
+    return kinds

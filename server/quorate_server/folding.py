@@ -1,0 +1,124 @@
+"""Folding a log into one state: the CRDT work that compaction and checking hand to the store's rules.
+
+Storage knows no CRDT, so it is handed these functions. They build a document from what is stored and prove
+that the folded state rebuilds the same document before anything is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import ParamSpec, TypeVar
+
+from quorate_protocol.updates import decode_update
+from quorate_server.documents import LiveDocument, render_json
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldedState:
+    """A document as one state, and the updates that still wait for something they depend on."""
+
+    state: bytes
+    waiting: tuple[bytes, ...] = ()
+
+
+def fold(updates: Sequence[bytes]) -> FoldedState:
+    """Build a document from updates in order and encode it.
+
+    Raises:
+        EngineError: an update cannot be applied.
+    """
+    settled, waiting = _settle(updates)
+    with closing(settled):
+        return FoldedState(state=settled.encode(), waiting=waiting)
+
+
+def verify(updates: Sequence[bytes], folded: FoldedState) -> bool:
+    """Whether a document built from `folded` equals one built from `updates`.
+
+    Equal means: the same state vector, the same deletions, the same content, the same updates waiting.
+    """
+    original, waiting = _settle(updates)
+    rebuilt, none = _settle((folded.state,))
+    with closing(original), closing(rebuilt):
+        return (
+            not none
+            and rebuilt.state_vector() == original.state_vector()
+            and state_hash(rebuilt.encode()) == state_hash(original.encode())
+            and _waiting((folded.state, *folded.waiting)) == waiting
+        )
+
+
+def _settle(updates: Sequence[bytes]) -> tuple[LiveDocument, tuple[bytes, ...]]:
+    """Return a document of all that takes effect, and the updates that do not.
+
+    The engine mixes what waits into the encoded state, so that must not even be given to it.
+    """
+    waiting = _waiting(updates)
+    return LiveDocument(update for update in updates if update not in waiting), waiting
+
+
+def _waiting(updates: Sequence[bytes]) -> tuple[bytes, ...]:
+    with closing(LiveDocument(updates)) as document:
+        return document.waiting
+
+
+def state_hash(state: bytes) -> str:
+    """Return a hash equal for equal documents: of the JSON view and of every inserted and deleted range.
+
+    The encoded bytes themselves are no measure: one state has several encodings.
+    """
+    listing = decode_update(state)
+    deletions = sorted((d.client, d.clock, d.length) for d in listing.deletes)
+    view = json.dumps(render_json(state), sort_keys=True, default=str)
+    return hashlib.sha256(f"{view}{deletions}".encode()).hexdigest()
+
+
+class Folder:
+    """Folds in a child process when a document is large, so that the event loop does not stall.
+
+    The engine holds the interpreter's lock while it applies an update: a thread would not help.
+    """
+
+    def __init__(self, *, inline_bytes: int = 64 * 1024) -> None:
+        self._inline_bytes = inline_bytes
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def fold(self, updates: Sequence[bytes]) -> FoldedState:
+        """Fold updates; see `fold`.
+
+        Raises:
+            EngineError: an update cannot be applied.
+        """
+        return await self._run(updates, fold, list(updates))
+
+    async def verify(self, updates: Sequence[bytes], folded: FoldedState) -> bool:
+        """Verify what was folded; see `verify`."""
+        return await self._run(updates, verify, list(updates), folded)
+
+    async def _run(
+        self, updates: Sequence[bytes], work: Callable[P, R], *args: P.args, **more: P.kwargs
+    ) -> R:
+        if sum(map(len, updates)) <= self._inline_bytes:
+            return work(*args, **more)
+        if self._pool is None:
+            # One worker: folding is background work and must leave the other cores to the living.
+            self._pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"))
+        call = functools.partial(work, *args, **more)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def close(self) -> None:
+        """End the child process, if there is one."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None

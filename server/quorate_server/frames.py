@@ -1,0 +1,40 @@
+"""`Frames`: messages encoded once, for any number of peers.
+
+What a room sends is the same for every peer of one dialect. A `Frames` holds the payloads and, made
+when first needed, the WebSocket frames around them, so that fan-out is one `write` of the same bytes a peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_BINARY_FINAL = 0x82  # RFC 6455 section 5.2: FIN set, opcode 2 (binary)
+_SHORT_PAYLOAD = 126
+_MEDIUM_PAYLOAD = 1 << 16
+
+
+class Frames:
+    """One or more binary WebSocket messages, ready to be written in one go."""
+
+    __slots__ = ("_wire", "payloads")
+
+    def __init__(self, payloads: Sequence[bytes]) -> None:
+        self.payloads = payloads
+        self._wire: bytes | None = None
+
+    @property
+    def wire(self) -> bytes:
+        """The messages as unmasked, uncompressed frames of a server (RFC 6455 section 5.2)."""
+        if self._wire is None:
+            self._wire = b"".join(frame_bytes(payload) for payload in self.payloads)
+        return self._wire
+
+
+def frame_bytes(payload: bytes) -> bytes:
+    """Return one binary message as a server's frame."""
+    size = len(payload)
+    if size < _SHORT_PAYLOAD:
+        return bytes((_BINARY_FINAL, size)) + payload
+    if size < _MEDIUM_PAYLOAD:
+        return bytes((_BINARY_FINAL, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((_BINARY_FINAL, 127)) + size.to_bytes(8, "big") + payload

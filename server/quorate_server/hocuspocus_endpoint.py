@@ -1,0 +1,218 @@
+"""`/hocuspocus`: the Hocuspocus dialect, versions 3 and 4. Many documents a socket; tokens in band.
+
+Each document of a socket has its own life: a token is judged, the document is opened, it is left or closed,
+and the others on the socket do not notice. What ends a document for good is PermissionDenied, the only thing
+that stops a stock provider; what is transient closes the socket, since a provider then comes back by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from starlette.types import Receive, Scope, Send
+
+from quorate_protocol import hocuspocus
+from quorate_protocol.closing import CloseCode, Dialect
+from quorate_protocol.errors import LimitExceeded, QuorateError, RemoteProtocolError
+from quorate_protocol.ids import DocumentName
+from quorate_protocol.messages import Authenticate, CloseDocument, Event
+from quorate_protocol.transitions import AddressState
+from quorate_server.access import Action
+from quorate_server.connections import Connection, House, code_of
+from quorate_server.errors import Refused, Unavailable
+from quorate_server.frames import Frames
+from quorate_server.room import Room
+from quorate_server.sessions import HocuspocusEncoder, Session
+from quorate_server.users import User
+
+log = logging.getLogger("quorate.server")
+
+TOKEN_REQUEST_SECONDS = 30.0
+"""How long before a token expires its holder is asked for a fresh one."""
+
+
+async def serve_hocuspocus(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one socket until it is gone. Until a token is good, the protocol's caps hold."""
+    await receive()  # websocket.connect
+    await send({"type": "websocket.accept"})
+    await HocuspocusConnection(house, scope, receive, send).run()
+
+
+class _Open:
+    """One open document of a socket."""
+
+    __slots__ = ("is_asked_for_token", "name", "room", "session")
+
+    def __init__(self, name: DocumentName, session: Session, room: Room) -> None:
+        self.name = name
+        self.session = session
+        self.room = room
+        self.is_asked_for_token = False
+
+
+class HocuspocusConnection(Connection):
+    """One socket of the Hocuspocus dialect."""
+
+    dialect = Dialect.HOCUSPOCUS
+
+    def __init__(self, house: House, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(house, scope, receive, send)
+        self._protocol = hocuspocus.HocuspocusConnection(house.limits)
+        self._documents: dict[str, _Open] = {}
+        self._deadline = asyncio.get_running_loop().call_later(
+            house.limits.handshake_seconds, self._on_handshake_deadline
+        )
+
+    async def run(self) -> None:
+        """Serve the socket until it is gone, then leave all rooms."""
+        try:
+            await super().run()
+        finally:
+            self._deadline.cancel()
+
+    def read(self, data: bytes) -> Iterable[Event]:
+        """Decode one WebSocket message; what the protocol answers by itself is sent at once."""
+        try:
+            return self._protocol.receive_frame(data)
+        finally:
+            self._send_protocol_frames()
+            if self._protocol.should_pause:
+                self.channel.pause_reading()
+
+    def find(self, address: str) -> tuple[Session, Room] | None:
+        """Return the open document of an address."""
+        found = self._documents.get(address)
+        return None if found is None else (found.session, found.room)
+
+    def handle(self, event: Event) -> None:
+        """Act on tokens and goodbyes; the rest is common to the dialects."""
+        if isinstance(event, Authenticate):
+            task = asyncio.create_task(self._judge(event))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif isinstance(event, CloseDocument):
+            self._leave(event.address)
+        else:
+            super().handle(event)
+
+    def leave_all(self) -> None:
+        """Leave every room."""
+        for address in tuple(self._documents):
+            self._leave(address)
+
+    async def recheck(self, now: float) -> None:
+        """Ask for fresh tokens before the old ones expire; end what may not go on."""
+        access = self.house.access
+        for address, document in tuple(self._documents.items()):
+            user = document.session.user
+            try:
+                access.check_alive(user, now=now)
+                access.require(user, Action.READ, document.name)
+            except Refused as cause:
+                self._end(address, cause)
+                continue
+            may_write = access.may(user, Action.WRITE, document.name)
+            if may_write != document.session.may_write:
+                self._change_scope(address, document, may_write=may_write)
+            is_due = user.expires_at is not None and now >= user.expires_at - TOKEN_REQUEST_SECONDS
+            if is_due and not document.is_asked_for_token:
+                document.is_asked_for_token = True
+                self.channel.write(Frames([hocuspocus.encode_token_request(address)]))
+
+    # One token
+
+    async def _judge(self, event: Authenticate) -> None:
+        address = event.address
+        try:
+            user = await self.house.authenticator.authenticate(event.token)
+            self.house.access.check_alive(user, now=time.time())
+            self.house.access.require(user, Action.READ, event.document)
+            if event.is_refresh:
+                self._refresh(address, user)
+            else:
+                await self._open(address, event.document, user)
+        except Refused as cause:
+            self._deny(address, cause)
+        except Unavailable as cause:
+            self.close(cause.close_code, str(cause))
+        except RemoteProtocolError as error:
+            self.fail(error)
+        except Exception:
+            log.exception("connection_failed", extra={"dialect": str(self.dialect)})
+            self.close(CloseCode.INTERNAL_ERROR, "internal error")
+        finally:
+            if not self._is_closing and not self._protocol.should_pause:
+                self.channel.resume_reading()
+
+    async def _open(self, address: str, name: DocumentName, user: User) -> None:
+        access = self.house.access
+        may_create = access.may(user, Action.CREATE, name)
+        room = await self.house.rooms.open(name, user, may_create=may_create)
+        if self._is_closing or self._protocol.state_of(address) is not AddressState.AUTHENTICATING:
+            return
+        may_write = access.may(user, Action.WRITE, name)
+        session = Session(
+            channel=self.channel,
+            encoder=HocuspocusEncoder(address),
+            user=user,
+            may_write=may_write,
+            end=lambda cause: self._end(address, cause),
+        )
+        self._documents[address] = _Open(name, session, room)
+        self.house.metrics.sessions.inc()
+        queued = self._protocol.accept(address, read_only=not may_write)
+        self._send_protocol_frames()
+        room.join(session)
+        self.handle_all(queued)
+
+    def _refresh(self, address: str, user: User) -> None:
+        document = self._documents.get(address)
+        if document is None:
+            return
+        if document.session.user.id != user.id:
+            self._end(address, Unavailable("the token is somebody else's: reconnect"))
+            return
+        document.session.user = user
+        document.is_asked_for_token = False
+        may_write = self.house.access.may(user, Action.WRITE, document.name)
+        self._change_scope(address, document, may_write=may_write)
+
+    def _change_scope(self, address: str, document: _Open, *, may_write: bool) -> None:
+        document.session.may_write = may_write
+        self._protocol.accept(address, read_only=not may_write)
+        self._send_protocol_frames()
+
+    # Ends
+
+    def _deny(self, address: str, cause: Refused) -> None:
+        self.house.metrics.refused(cause.code.replace("-", "_"))
+        log.info("document_refused", extra={"dialect": "hocuspocus", "cause": str(cause)})
+        self._leave(address)
+        self._protocol.deny(address, cause.code)
+        self._send_protocol_frames()
+
+    def _end(self, address: str, cause: QuorateError) -> None:
+        """End one document for good, or the socket for a cause that passes."""
+        if isinstance(cause, Refused):
+            self._deny(address, cause)
+        else:
+            self.close(code_of(cause, self.dialect), str(cause))
+
+    def _leave(self, address: str) -> None:
+        document = self._documents.pop(address, None)
+        if document is not None:
+            self.house.metrics.sessions.dec()
+            document.room.leave(document.session)
+
+    def _on_handshake_deadline(self) -> None:
+        if not self._protocol.is_authenticated:
+            limit = self.house.limits.handshake_seconds
+            self.fail(LimitExceeded("handshake_seconds", limit, limit))
+
+    def _send_protocol_frames(self) -> None:
+        frames = self._protocol.frames_to_send()
+        if frames:
+            self.channel.write(Frames(frames))

@@ -1,0 +1,299 @@
+"""The HTTP interface, so that scripts need no WebSocket: documents, states, updates; and health.
+
+A document's name may hold slashes and takes the rest of the path, so what is asked of a document comes first:
+`/api/documents/{name}`, `/api/states/{name}`, `/api/state-vectors/{name}`, `/api/updates/{name}`,
+`/api/restorations/{name}`. Each endpoint is one row of `ENDPOINTS`, from which OpenAPI is generated.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from quorate_protocol.errors import LimitExceeded
+from quorate_protocol.ids import DocumentName
+from quorate_protocol.names import parse_document_name
+from quorate_server.access import Action, Revocation
+from quorate_server.connections import House
+from quorate_server.documents import EMPTY_STATE_VECTOR, render_json
+from quorate_server.errors import (
+    Conflict,
+    DocumentDeleted,
+    DocumentNotFound,
+    MalformedUpdate,
+    NotAuthenticated,
+    Unavailable,
+)
+from quorate_server.http_models import (
+    DocumentInfo,
+    DocumentList,
+    DocumentView,
+    NewDocument,
+    NewRevocation,
+    Written,
+)
+from quorate_server.openapi import Endpoint, describe
+from quorate_server.room import Room
+from quorate_server.users import User
+from quorate_storage.errors import StorageUnavailable
+from quorate_storage.stores import Document
+
+MAX_PAGE = 1000
+UPDATE_TYPE = "application/octet-stream"
+Handler = Callable[[Request, User], Awaitable[Response]]
+T = TypeVar("T")
+
+
+def house_of(request: Request) -> House:
+    """Return the server that a request came to."""
+    house: House = request.app.state.house
+    return house
+
+
+async def user_of(request: Request) -> User:
+    """Return who a request comes from.
+
+    Raises:
+        NotAuthenticated: the bearer token is missing or proves nothing.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if token and scheme.lower() != "bearer":
+        raise NotAuthenticated(f"expected `Authorization: Bearer TOKEN`, not {scheme[:16]!r}")
+    house = house_of(request)
+    user = await house.authenticator.authenticate(token.strip())
+    house.access.check_alive(user, now=time.time())
+    return user
+
+
+def name_of(request: Request) -> DocumentName:
+    """Return the document name at the end of the path."""
+    return parse_document_name(request.path_params["name"], max_bytes=house_of(request).limits.name_bytes)
+
+
+# Documents
+
+
+async def list_documents(request: Request, user: User) -> Response:
+    """Return a page of the documents that the caller may read."""
+    house = house_of(request)
+    query = request.query_params
+    limit = _page_size(query.get("limit", "100"))
+    found = await _stored(
+        house.rooms.store.list_documents(
+            prefix=query.get("prefix", ""),
+            after=query.get("after", ""),
+            limit=limit,
+            include_deleted=query.get("deleted", "") == "true",
+        )
+    )
+    readable = [d for d in found if house.access.may(user, Action.READ, d.name)]
+    page = DocumentList(
+        documents=[DocumentInfo.of(document) for document in readable],
+        next=found[-1].name if len(found) == limit else None,
+    )
+    return _json(page)
+
+
+async def create_document(request: Request, user: User) -> Response:
+    """Create a document; 409 when the name is taken, also by a deleted document."""
+    house = house_of(request)
+    wanted = NewDocument.model_validate_json(await _body(request))
+    name = parse_document_name(wanted.name, max_bytes=house.limits.name_bytes)
+    house.access.require(user, Action.CREATE, name)
+    existing = await _stored(house.rooms.store.find(name))
+    if existing is not None:
+        state = "deleted; restore it" if existing.deleted_at is not None else "in use"
+        raise Conflict(f"the name {name!r} is {state}")
+    room = await house.rooms.open(name, user, may_create=True)
+    if wanted.update:
+        await room.write(user, wanted.update)
+    return _json(DocumentInfo.of(await _document(house, name)), status=201)
+
+
+async def read_document(request: Request, user: User) -> Response:
+    """Return a document with its content as JSON."""
+    house, name = house_of(request), name_of(request)
+    room = await _room(house, user, name)
+    document = await _document(house, name)
+    view = DocumentView(
+        **DocumentInfo.of(document).model_dump(),
+        content=render_json(await room.read()),
+        people=len(room.sessions),
+    )
+    return _json(view)
+
+
+async def delete_document(request: Request, user: User) -> Response:
+    """Delete a document; everybody in it is sent away, and it stays deleted until it is restored."""
+    house, name = house_of(request), name_of(request)
+    house.access.require(user, Action.DELETE, name)
+    return _json(DocumentInfo.of(await house.rooms.delete(name, by=user.id)))
+
+
+async def restore_document(request: Request, user: User) -> Response:
+    """Bring a deleted document back."""
+    house, name = house_of(request), name_of(request)
+    house.access.require(user, Action.RESTORE, name)
+    return _json(DocumentInfo.of(await house.rooms.restore(name)))
+
+
+async def read_state(request: Request, user: User) -> Response:
+    """Return the durable state as a Yjs v1 update; `since` is the caller's state vector in base64url."""
+    house, name = house_of(request), name_of(request)
+    room = await _room(house, user, name)
+    since = _base64url(request.query_params.get("since", ""))
+    return Response(await room.read(since or EMPTY_STATE_VECTOR), media_type=UPDATE_TYPE)
+
+
+async def read_state_vector(request: Request, user: User) -> Response:
+    """Return the Yjs state vector: how far each client's edits are known."""
+    house, name = house_of(request), name_of(request)
+    room = await _room(house, user, name)
+    return Response(room.live.state_vector(), media_type=UPDATE_TYPE)
+
+
+async def apply_update(request: Request, user: User) -> Response:
+    """Apply a Yjs v1 update, the request's body; the answer comes when it is durable."""
+    house, name = house_of(request), name_of(request)
+    house.access.require(user, Action.WRITE, name)
+    update = await _body(request)
+    if not update:
+        raise MalformedUpdate("expected a Yjs v1 update as the body, the body is empty")
+    room = await _room(house, user, name)
+    place = await room.write(user, update)
+    return _json(Written(name=name, sequence=place))
+
+
+async def revoke(request: Request, user: User) -> Response:
+    """Let tokens prove nothing any more; their connections are closed within seconds."""
+    house = house_of(request)
+    wanted = NewRevocation.model_validate_json(await _body(request))
+    house.access.require(user, Action.ADMINISTER, DocumentName("*"))
+    if not (wanted.subject or wanted.token_id):
+        raise Conflict("name whom to revoke: `subject` or `token_id`")
+    await request.app.state.quorate.revoke(
+        Revocation(subject=wanted.subject, token_id=wanted.token_id, at=time.time())
+    )
+    return Response(status_code=204)
+
+
+# Health
+
+
+async def healthz(_: Request) -> Response:
+    """Answer as long as the process lives."""
+    return PlainTextResponse("ok\n")
+
+
+async def readyz(request: Request) -> Response:
+    """Answer 200 when documents can be opened and written, else 503 with the reason."""
+    reason = request.app.state.quorate.not_ready_because()
+    return PlainTextResponse(f"{reason or 'ready'}\n", status_code=503 if reason else 200)
+
+
+async def metrics(request: Request) -> Response:
+    """Return all metrics in Prometheus' text format."""
+    text = request.app.state.quorate.render_metrics()
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def openapi(_: Request) -> Response:
+    """Describe this interface (OpenAPI 3.1)."""
+    return JSONResponse(describe(ENDPOINTS))
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("GET", "/api/documents", list_documents, answer=DocumentList,
+             query=("prefix", "after", "limit", "deleted")),
+    Endpoint("POST", "/api/documents", create_document, body=NewDocument, answer=DocumentInfo,
+             status=201),
+    Endpoint("GET", "/api/documents/{name:path}", read_document, answer=DocumentView),
+    Endpoint("DELETE", "/api/documents/{name:path}", delete_document, answer=DocumentInfo),
+    Endpoint("POST", "/api/restorations/{name:path}", restore_document, answer=DocumentInfo),
+    Endpoint("GET", "/api/states/{name:path}", read_state, query=("since",)),
+    Endpoint("GET", "/api/state-vectors/{name:path}", read_state_vector),
+    Endpoint("POST", "/api/updates/{name:path}", apply_update, is_binary_body=True, answer=Written),
+    Endpoint("POST", "/api/revocations", revoke, body=NewRevocation, status=204),
+)  # fmt: skip
+
+
+def api_routes() -> list[BaseRoute]:
+    """Return the routes of the interface and of its description."""
+    routes: list[BaseRoute] = [Route("/api/openapi.json", openapi)]
+    routes += [Route(e.path, _authenticated(e.handler), methods=[e.method]) for e in ENDPOINTS]
+    return routes
+
+
+def health_routes() -> list[BaseRoute]:
+    """Return the routes for operators."""
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+
+
+def _authenticated(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await handler(request, await user_of(request))
+
+    return endpoint
+
+
+async def _room(house: House, user: User, name: DocumentName) -> Room:
+    """Return the room of a document that exists and that the caller may read."""
+    house.access.require(user, Action.READ, name)
+    await _document(house, name)
+    return await house.rooms.open(name, user, may_create=False)
+
+
+async def _document(house: House, name: DocumentName) -> Document:
+    document = await _stored(house.rooms.store.find(name))
+    if document is None:
+        raise DocumentNotFound(f"there is no document {name!r}")
+    if document.deleted_at is not None:
+        raise DocumentDeleted(f"{name!r} was deleted")
+    return document
+
+
+async def _stored(work: Awaitable[T]) -> T:
+    try:
+        return await work
+    except StorageUnavailable as error:
+        raise Unavailable("the database cannot be reached: try again") from error
+
+
+async def _body(request: Request) -> bytes:
+    """Return the body, bounded like a frame before it is read into memory."""
+    limit = house_of(request).limits.frame_bytes
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > limit:
+        raise LimitExceeded("frame_bytes", limit, int(announced))
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise LimitExceeded("frame_bytes", limit, size)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _page_size(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= MAX_PAGE:
+        raise MalformedUpdate(f"`limit` must be a number from 1 to {MAX_PAGE}, not {text[:20]!r}")
+    return int(text)
+
+
+def _base64url(text: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError) as error:
+        raise MalformedUpdate("`since` must be a state vector in base64url") from error
+
+
+def _json(model: DocumentInfo | DocumentList | Written, *, status: int = 200) -> Response:
+    return Response(model.model_dump_json(), status_code=status, media_type="application/json")

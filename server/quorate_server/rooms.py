@@ -1,0 +1,354 @@
+"""`Rooms`: which documents are in memory, and the only way to one.
+
+A name is loaded once however many ask at the same time, seeded at most once in its life, and unloaded a while
+after its last visitor when all of it is durable. While the store fails nothing is unloaded, nobody let in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from quorate_protocol.ids import DocumentName, UserId
+from quorate_protocol.limits import Limits
+from quorate_server.documents import LiveDocument
+from quorate_server.errors import (
+    AccessDenied,
+    DocumentDeleted,
+    DocumentNotFound,
+    EngineError,
+    Unavailable,
+)
+from quorate_server.folding import FoldedState, Folder
+from quorate_server.kinds import kind_of
+from quorate_server.metrics import Metrics
+from quorate_server.room import Guard, Room, pieces
+from quorate_server.users import SERVER, User
+from quorate_storage.compaction import CompactionRule, Folded, compact
+from quorate_storage.errors import (
+    CompactionRefused,
+    DocumentExists,
+    DocumentMissing,
+    LeaseLost,
+    StorageUnavailable,
+)
+from quorate_storage.journal import Journal
+from quorate_storage.leases import LeaseKeeper
+from quorate_storage.stores import Document, SetAside, Store, StoredState
+
+log = logging.getLogger("quorate.server")
+
+IDLE_FOR_COMPACTION_SECONDS = 3600.0
+"""A document that nobody has open counts as idle for long, whenever its last edit was."""
+
+Seeder = Callable[[DocumentName], bytes]
+"""Returns the update that a new document of this name starts with, empty for none. Must be deterministic."""
+
+
+def no_seed(_: DocumentName) -> bytes:
+    """Start every document empty."""
+    return b""
+
+
+class Rooms:
+    """The documents in memory, over one store, journal and lease."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        journal: Journal,
+        leases: LeaseKeeper,
+        limits: Limits,
+        metrics: Metrics,
+        seeder: Seeder = no_seed,
+        guards: Sequence[Guard] = (),
+        rule: CompactionRule | None = None,
+    ) -> None:
+        self.store = store
+        self.journal = journal
+        self.limits = limits
+        self.metrics = metrics
+        self.guards = guards
+        self._leases = leases
+        self._seeder = seeder
+        self._rule = rule or CompactionRule()
+        self._rooms: dict[DocumentName, Room] = {}
+        self._loading: dict[DocumentName, asyncio.Task[Room]] = {}
+        self._unloading: dict[DocumentName, asyncio.TimerHandle] = {}
+        self._compacting: dict[DocumentName, asyncio.Task[None]] = {}
+        self._compaction_turn = asyncio.Semaphore(1)
+        self._folder = Folder()
+        self._admits = True
+        self.is_store_stalled = False
+        """Whether the present commit has taken too long: nobody is let in while it lasts."""
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    @property
+    def open_rooms(self) -> list[Room]:
+        """The rooms in memory."""
+        return list(self._rooms.values())
+
+    def find(self, name: DocumentName) -> Room | None:
+        """Return the room of a document that is in memory."""
+        return self._rooms.get(name)
+
+    async def open(self, name: DocumentName, user: User, *, may_create: bool) -> Room:
+        """Return the room of a document, loaded, or created and seeded when there is none of the name.
+
+        Raises:
+            DocumentDeleted: a tombstone stands there.
+            AccessDenied: there is none, and `user` may not create it.
+            Unavailable: the store fails, or the server is stopping.
+        """
+        self._check_admission()
+        room = self._rooms.get(name)
+        if room is not None:
+            self._cancel_unloading(name)
+            return room
+        loading = self._loading.get(name)
+        if loading is None:
+            loading = asyncio.create_task(self._load(name, user, may_create=may_create))
+            self._loading[name] = loading
+            loading.add_done_callback(lambda _: self._loading.pop(name, None))
+        try:
+            # One visitor who gives up must not take the load away from the others.
+            return await asyncio.shield(loading)
+        except AccessDenied:
+            if may_create and self._loading.get(name) is not loading:
+                return await self.open(name, user, may_create=may_create)
+            raise
+
+    async def _load(self, name: DocumentName, user: User, *, may_create: bool) -> Room:
+        try:
+            document = await self.store.find(name)
+            if document is None:
+                document = await self._create(name, user, may_create=may_create)
+            if document.deleted_at is not None:
+                raise DocumentDeleted(f"{name!r} was deleted")
+            stored = await self.store.load(document.id)
+            if stored.document.deleted_at is not None:  # deleted since we looked
+                raise DocumentDeleted(f"{name!r} was deleted")
+        except StorageUnavailable as error:
+            raise Unavailable("the database cannot be reached: try again") from error
+        try:
+            live = LiveDocument(pieces(stored))
+        except EngineError as error:
+            log.exception("document_unreadable", extra={"document": name})
+            raise Unavailable(f"{name!r} cannot be rebuilt from its log") from error
+        room = Room(self, stored, live)
+        self._rooms[name] = room
+        self.metrics.rooms.set(len(self._rooms))
+        self.on_empty(room)
+        return room
+
+    async def _create(self, name: DocumentName, user: User, *, may_create: bool) -> Document:
+        if not may_create:
+            raise AccessDenied(f"there is no {name!r}, and {user.id} may not create it")
+        seed = self._seeder(name)
+        with suppress(DocumentExists):
+            return await self.store.create(
+                name,
+                kind=kind_of(name),
+                by=SERVER.id if seed else user.id,
+                at=time.time(),
+                lease=self._leases.current(),
+                seed=seed,
+            )
+        existing = await self.store.find(name)
+        assert existing is not None, "a name once taken stays taken"
+        return existing
+
+    # Deleting and restoring
+
+    async def delete(self, name: DocumentName, *, by: UserId) -> Document:
+        """Delete a document for good: everybody in it is sent away, and no client can bring it back.
+
+        Raises:
+            DocumentNotFound: the name was never used.
+            Unavailable: the store fails; the document is as before.
+        """
+        return await self._change_life(
+            name,
+            lambda document: self.store.delete(
+                document.id, by=by, at=time.time(), lease=self._leases.current()
+            ),
+            ending=DocumentDeleted(f"{name!r} was deleted"),
+        )
+
+    async def restore(self, name: DocumentName) -> Document:
+        """Bring a deleted document back as it was when it was deleted.
+
+        Raises:
+            DocumentNotFound: the name was never used.
+            Unavailable: the store fails; the tombstone stays.
+        """
+        return await self._change_life(
+            name,
+            lambda document: self.store.restore(document.id, at=time.time(), lease=self._leases.current()),
+            ending=None,
+        )
+
+    async def _change_life(
+        self,
+        name: DocumentName,
+        change: Callable[[Document], Awaitable[Document]],
+        *,
+        ending: DocumentDeleted | None,
+    ) -> Document:
+        try:
+            document = await self.store.find(name)
+            if document is None:
+                raise DocumentNotFound(f"there is no document {name!r}")
+            room = self._rooms.get(name)
+            if room is not None and ending is not None:
+                room.end(ending)
+                await self.journal.flush()
+            changed = await change(document)
+        except StorageUnavailable as error:
+            raise Unavailable("the database cannot be reached: try again") from error
+        late = self._rooms.get(name)
+        if late is not None and ending is not None:  # somebody came while the log was flushed
+            late.end(ending)
+        return changed
+
+    # What rooms ask for
+
+    async def reload(self, room: Room) -> StoredState:
+        """Return what is stored of a room whose document broke, all of its appends included."""
+        await self.journal.flush()
+        return await self.store.load(room.document.id)
+
+    async def set_aside(self, item: SetAside) -> None:
+        """Keep an update that did not become part of the document, as soon as the store can."""
+        wait = 0.1
+        while True:
+            try:
+                await self.store.set_aside(item)
+            except StorageUnavailable:
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, 5.0)
+            else:
+                return
+
+    def discard(self, room: Room) -> None:
+        """Forget a room that ended; the next visitor loads the document anew."""
+        if self._rooms.get(room.name) is room:
+            del self._rooms[room.name]
+            self.metrics.rooms.set(len(self._rooms))
+        self._cancel_unloading(room.name)
+        # Those who still wait for their commit hold the room itself; the rest can go now.
+        asyncio.get_running_loop().call_soon(room.close)
+
+    def on_empty(self, room: Room) -> None:
+        """Unload a room some time after its last visitor."""
+        if room.is_ended or room.name in self._unloading:
+            return
+        self._unloading[room.name] = asyncio.get_running_loop().call_later(
+            self.limits.idle_room_seconds, self._unload, room
+        )
+
+    def _unload(self, room: Room) -> None:
+        self._unloading.pop(room.name, None)
+        if room.sessions or room.is_ended:
+            return
+        if not room.is_durable or room.name in self._compacting:
+            self.on_empty(room)  # unsaved work is never unloaded
+            return
+        if self._rule.is_due(room.log_size, at=time.time() + IDLE_FOR_COMPACTION_SECONDS):
+            self._start_compacting(room)
+            self.on_empty(room)
+            return
+        self.discard(room)
+
+    def _cancel_unloading(self, name: DocumentName) -> None:
+        timer = self._unloading.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    # Compaction
+
+    def on_committed(self, room: Room) -> None:
+        """Fold the log into a snapshot once the rule says so."""
+        if room.name not in self._compacting and self._rule.is_due(room.log_size, at=time.time()):
+            self._start_compacting(room)
+
+    def _start_compacting(self, room: Room) -> None:
+        task = asyncio.create_task(self._compact(room))
+        self._compacting[room.name] = task
+        task.add_done_callback(lambda _: self._compacting.pop(room.name, None))
+
+    async def _compact(self, room: Room) -> None:
+        before = room.log_size
+
+        async def fold(stored: StoredState) -> Folded:
+            folded = await self._folder.fold(list(pieces(stored)))
+            room.snapshot_bytes = len(folded.state)
+            return Folded(state=folded.state, waiting=folded.waiting)
+
+        outcome = "folded"
+        try:
+            async with self._compaction_turn:
+                await compact(
+                    self.store,
+                    room.document.id,
+                    self._leases.current(),
+                    fold=fold,
+                    verify=self._verify,
+                    at=time.time(),
+                )
+        except CompactionRefused:
+            outcome = "refused"
+            log.exception("compaction_refused", extra={"document": room.name})
+        except (StorageUnavailable, LeaseLost, DocumentMissing, EngineError) as error:
+            outcome = "failed"
+            log.warning("compaction_failed", extra={"document": room.name, "error": str(error)})
+        self.metrics.compactions.labels(outcome).inc()
+        # What failed is tried again only after as much more log.
+        room.log_entries -= before.entries
+        room.log_bytes -= before.bytes
+
+    async def _verify(self, stored: StoredState, folded: Folded) -> bool:
+        state = FoldedState(state=folded.state, waiting=folded.waiting)
+        return await self._folder.verify(list(pieces(stored)), state)
+
+    # Life of the server
+
+    def expire_presence(self) -> None:
+        """Let go of people who have not been heard of for too long, in all rooms."""
+        for room in self.open_rooms:
+            room.presence.expire()
+
+    def close_doors(self) -> None:
+        """Let nobody in any more; rooms go on."""
+        self._admits = False
+
+    def send_away(self, cause: Unavailable) -> None:
+        """Send everybody in every room away, keeping the rooms: what is unsaved stays in memory."""
+        for room in self.open_rooms:
+            for session in tuple(room.sessions):
+                session.end(cause)
+
+    def _check_admission(self) -> None:
+        if not self._admits:
+            raise Unavailable("the server is stopping: reconnect")
+        if self.is_store_stalled or self.journal.is_failing:
+            raise Unavailable("the database is failing: try again")
+
+    async def close(self) -> None:
+        """Wait until all is durable, then forget every room."""
+        self.close_doors()
+        for timer in self._unloading.values():
+            timer.cancel()
+        self._unloading.clear()
+        await asyncio.gather(*self._loading.values(), return_exceptions=True)
+        await asyncio.gather(*self._compacting.values(), return_exceptions=True)
+        for room in self.open_rooms:
+            room.close()
+        self._rooms.clear()
+        self._folder.close()

@@ -1,0 +1,74 @@
+"""Running the server with uvicorn: our WebSocket protocol, one ready line, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import uvicorn
+
+from quorate_server.app import Quorate
+from quorate_server.uvicorn_protocol import DeadlineHttpProtocol, FramesProtocol
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that says when it is ready and sends its clients away in good order."""
+
+    def __init__(self, quorate: Quorate, *, notice: str = "") -> None:
+        settings = quorate.settings
+        DeadlineHttpProtocol.request_seconds = settings.limits.handshake_seconds
+        super().__init__(
+            uvicorn.Config(
+                quorate.app,
+                host=settings.host,
+                port=settings.port,
+                http=DeadlineHttpProtocol,
+                ws=FramesProtocol,
+                ws_max_size=settings.limits.frame_bytes,
+                # The same bytes go to every peer: compressing would be done once for each of them.
+                ws_per_message_deflate=False,
+                ws_ping_interval=30.0,
+                ws_ping_timeout=30.0,
+                access_log=False,
+                log_config=None,
+                lifespan="on",
+                timeout_graceful_shutdown=int(settings.drain_seconds),
+                server_header=False,
+            )
+        )
+        self._quorate = quorate
+        self._notice = notice
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Take SIGINT and SIGTERM as the wish to stop. An orderly end is a success: code 0."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        for number in signals:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then print the one line that says so."""
+        await super().startup(sockets)
+        if self.should_exit:
+            return
+        port = self.servers[0].sockets[0].getsockname()[1]
+        address = f"http://{self._quorate.settings.host}:{port}"
+        sys.stdout.write(f"Quorate is ready on {address}\n{self._notice.format(address=address)}")
+        sys.stdout.flush()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, commit, send everybody away (1012) over a while, then stop."""
+        for server in self.servers:
+            server.close()
+        await self._quorate.drain()
+        await super().shutdown(sockets)

@@ -1,0 +1,142 @@
+"""`Session`: one document open on one connection, as its room sees it. And how each dialect says things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from quorate_protocol import hocuspocus, y_websocket
+from quorate_protocol.errors import QuorateError
+from quorate_server.channels import Channel
+from quorate_server.frames import Frames
+from quorate_server.users import User
+
+
+class Encoder(Protocol):
+    """How a room's messages look on the wire of one dialect and address.
+
+    Equal encoders give equal bytes: a room encodes once for all sessions whose encoders are equal.
+    """
+
+    asks_when_answering: ClassVar[bool]
+    """Whether our own step 1 goes before each answer to a client's, rather than once at the start."""
+
+    def step1(self, state_vector: bytes) -> bytes:
+        """Ask for what is missing from `state_vector`."""
+        ...
+
+    def step2(self, update: bytes) -> bytes:
+        """Answer a step 1."""
+        ...
+
+    def update(self, update: bytes) -> bytes:
+        """Relay an update."""
+        ...
+
+    def awareness(self, update: bytes) -> bytes:
+        """Relay presence."""
+        ...
+
+    def saved(self, *, saved: bool) -> bytes | None:
+        """Answer one update or step 2: durable, or refused. `None` where the echo itself says so."""
+        ...
+
+    def notice(self, reason: str) -> bytes:
+        """Tell a person why an edit was refused, and go on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class YWebSocketEncoder:
+    """The y-websocket dialect: one document a socket, so no address."""
+
+    asks_when_answering: ClassVar[bool] = False
+
+    def step1(self, state_vector: bytes) -> bytes:
+        """Ask for what is missing from `state_vector`."""
+        return y_websocket.encode_step1(state_vector)
+
+    def step2(self, update: bytes) -> bytes:
+        """Answer a step 1."""
+        return y_websocket.encode_step2(update)
+
+    def update(self, update: bytes) -> bytes:
+        """Relay an update."""
+        return y_websocket.encode_update(update)
+
+    def awareness(self, update: bytes) -> bytes:
+        """Relay presence."""
+        return y_websocket.encode_awareness(update)
+
+    def saved(self, *, saved: bool) -> bytes | None:  # noqa: ARG002 - the dialect has no such message
+        """Answer nothing: the echo of an update is its acknowledgement."""
+        return None
+
+    def notice(self, reason: str) -> bytes:
+        """Tell the reason by the dialect's only message with words; clients print it."""
+        return y_websocket.encode_permission_denied(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class HocuspocusEncoder:
+    """The Hocuspocus dialect: every message carries the document's address."""
+
+    # A provider counts itself unsynced from each of its own step 1 until its answer to ours is saved.
+    asks_when_answering: ClassVar[bool] = True
+
+    address: str
+
+    def step1(self, state_vector: bytes) -> bytes:
+        """Ask for what is missing from `state_vector`."""
+        return hocuspocus.encode_step1(self.address, state_vector)
+
+    def step2(self, update: bytes) -> bytes:
+        """Answer a step 1."""
+        return hocuspocus.encode_step2(self.address, update)
+
+    def update(self, update: bytes) -> bytes:
+        """Relay an update."""
+        return hocuspocus.encode_update(self.address, update)
+
+    def awareness(self, update: bytes) -> bytes:
+        """Relay presence."""
+        return hocuspocus.encode_awareness(self.address, update)
+
+    def saved(self, *, saved: bool) -> bytes | None:
+        """Answer one update or step 2 with its SyncStatus."""
+        return hocuspocus.encode_sync_status(self.address, saved=saved)
+
+    def notice(self, reason: str) -> bytes:
+        """Tell the reason as a stateless message: PermissionDenied would end the document."""
+        return hocuspocus.encode_stateless(self.address, reason)
+
+
+class Session:
+    """One document open on one connection.
+
+    `may_write` can change while the session lives; the room reads it at each update.
+    `end` closes this document on its connection for the given cause and takes the session out of its room.
+    """
+
+    __slots__ = ("channel", "encoder", "end", "is_told_read_only", "may_write", "user")
+
+    def __init__(
+        self,
+        *,
+        channel: Channel,
+        encoder: Encoder,
+        user: User,
+        may_write: bool,
+        end: Callable[[QuorateError], None],
+    ) -> None:
+        self.channel = channel
+        self.encoder = encoder
+        self.user = user
+        self.may_write = may_write
+        self.end = end
+        self.is_told_read_only = False
+
+    def send(self, *payloads: bytes) -> None:
+        """Send messages to this session alone."""
+        self.channel.write(Frames(payloads))

@@ -1,0 +1,155 @@
+"""Settings: every knob of the server, its unit, its default and one line of help.
+
+This is the only module that reads the environment. Order of precedence: command line, then
+`QUORATE_...` variables, then `quorate.toml`, then the defaults written here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from quorate_protocol.limits import DEFAULT_LIMITS, Limits
+from quorate_server.errors import SettingsError
+
+ENVIRONMENT_PREFIX = "QUORATE_"
+_NOT_SETTINGS = frozenset({"QUORATE_FUZZ_CASES", "QUORATE_SOAK", "QUORATE_TEST_DATABASE"})
+"""Variables of the test suite, which runs the server with its own environment."""
+
+
+def setting(default: Any, help_text: str) -> Any:
+    """Declare a field of `Settings` with its default and its line of help."""
+    return field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set, with safe defaults. Durations are seconds, sizes bytes."""
+
+    host: str = setting("127.0.0.1", "address to listen on")
+    port: int = setting(8000, "TCP port to listen on; 0 takes a free one")
+    data: str = setting("./data", "folder of the SQLite database")
+    database: str = setting("", "database URL; empty means SQLite in the data folder")
+    redis: str = setting("", "Redis URL, for the fabric between several server processes")
+    secret: str = setting("", "HMAC secret that signs tokens, 32 characters or more")
+    jwks: str = setting("", "URL or file of the JSON Web Key Set of an OpenID Connect issuer")
+    issuer: str = setting("", "the `iss` that every token must carry")
+    audience: str = setting("", "the `aud` that every token must carry")
+    open: bool = setting(False, "everybody on this address is an editor (development only)")  # noqa: FBT003
+    policies: str = setting("", "folder of further Cedar policies (*.cedar), re-read when it changes")
+    seeds: str = setting("", "folder of sample documents that fill new documents of the same name")
+    allowed_origins: str = setting("", "comma-separated web origins that may open sockets; empty: any")
+    log_level: str = setting("info", "debug, info, warning or error")
+    log_format: str = setting("text", "text or json")
+    clock_leeway_seconds: float = setting(5.0, "clock difference to a token issuer that is forgiven")
+    recheck_seconds: float = setting(2.0, "how often the rights of open connections are checked anew")
+    store_failure_seconds: float = setting(10.0, "a database failing for longer closes sockets (1013)")
+    drain_seconds: float = setting(10.0, "time to close all sockets after SIGTERM")
+    lease_seconds: float = setting(15.0, "life of the right to write; a crashed owner delays by at most it")
+    limits: Limits = DEFAULT_LIMITS
+
+    @property
+    def database_url(self) -> str:
+        """The database to use: the one given, or SQLite in the data folder."""
+        return self.database or f"sqlite+aiosqlite:///{Path(self.data) / 'quorate.db'}"
+
+    def check(self) -> None:
+        """Refuse combinations that would start an unsafe or useless server.
+
+        Raises:
+            SettingsError: says what was expected, what came, and how to mend it.
+        """
+        ways = [name for name in ("secret", "jwks", "open") if getattr(self, name)]
+        if not ways:
+            raise SettingsError(
+                "no way to know who people are: give --secret TEXT (or --jwks URL --issuer URL "
+                "--audience TEXT), or --open to let everybody on this machine edit"
+            )
+        if len(ways) > 1:
+            raise SettingsError(f"only one of --secret, --jwks and --open can be used, not {ways}")
+        for is_broken, what in self._rules():
+            if is_broken:
+                raise SettingsError(what)
+
+    def _rules(self) -> tuple[tuple[bool, str], ...]:
+        return (
+            (
+                bool(self.secret) and len(self.secret) < MINIMUM_SECRET_CHARACTERS,
+                f"--secret has {len(self.secret)} characters, {MINIMUM_SECRET_CHARACTERS} are needed",
+            ),
+            (
+                bool(self.jwks) and not (self.issuer and self.audience),
+                "--jwks needs --issuer and --audience: which tokens are for us",
+            ),
+            (
+                self.open and self.host not in LOOPBACK_HOSTS,
+                f"--open lets everybody edit and so listens on loopback only, not on {self.host}",
+            ),
+        )
+
+
+MINIMUM_SECRET_CHARACTERS = 32
+"""RFC 7518 section 3.2: a key of the same size as the hash output (256 bits) or larger."""
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+_LIMIT_NAMES = {f.name for f in dataclasses.fields(Limits)}
+_SETTING_NAMES = {f.name for f in dataclasses.fields(Settings)} - {"limits"}
+
+
+def load_settings(
+    *,
+    environment: Mapping[str, str],
+    file: Path | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Merge the command line (`given`), the environment and `quorate.toml` into checked settings.
+
+    Raises:
+        SettingsError: an unknown name (the nearest right one is suggested) or a value of the wrong type.
+    """
+    values: dict[str, Any] = {}
+    if file is not None and file.exists():
+        values |= _named(tomllib.loads(file.read_text("utf-8")), source=str(file))
+    from_environment = {
+        name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in _NOT_SETTINGS
+    }
+    values |= _named(from_environment, source="the environment")
+    values |= {name: value for name, value in (given or {}).items() if value is not None}
+    limits = {name: values.pop(name) for name in list(values) if name in _LIMIT_NAMES}
+    settings = Settings(**values, limits=dataclasses.replace(DEFAULT_LIMITS, **limits))
+    settings.check()
+    return settings
+
+
+def _named(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name not in _SETTING_NAMES | _LIMIT_NAMES:
+            near = difflib.get_close_matches(name, _SETTING_NAMES | _LIMIT_NAMES, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise SettingsError(f"unknown setting {name!r} in {source}{hint}")
+        default: object = getattr(DEFAULT_LIMITS if name in _LIMIT_NAMES else Settings(), name)
+        values[name] = _converted(name, value, type(default))
+    return values
+
+
+def _converted(name: str, value: Any, wanted: type[Any]) -> Any:
+    if isinstance(value, wanted):
+        return value
+    text = str(value).strip()
+    try:
+        if wanted is bool:
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
+                text.lower()
+            ]
+        return wanted(text)
+    except (KeyError, ValueError) as error:
+        raise SettingsError(f"setting {name!r} must be a {wanted.__name__}, not {value!r}") from error

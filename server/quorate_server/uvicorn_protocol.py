@@ -1,0 +1,171 @@
+"""The ASGI extension `quorate.frames`: a uvicorn WebSocket protocol that lets rooms skip ASGI.
+
+It is uvicorn's own Sans-I/O WebSocket protocol with one addition. An application that knows the extension
+attaches two callbacks after it has accepted; from then on binary messages go to the first one at once, and
+frames that were encoded elsewhere are written as they are. An application that does not know it sees an
+ordinary ASGI WebSocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
+from websockets.frames import Frame
+from websockets.http11 import Request
+
+from quorate_server.channels import EXTENSION, MessageHandler
+
+_ABNORMAL = 1006
+_BAD_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class DeadlineHttpProtocol(H11Protocol):
+    """uvicorn's HTTP protocol, with a bound on how long a socket may stay without a whole request head."""
+
+    request_seconds: float = 5.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock."""
+        super().connection_made(transport)
+        self._has_request = False
+        self._deadline = self.loop.call_later(self.request_seconds, self._on_deadline)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        super().connection_lost(exc)
+        self._deadline.cancel()
+
+    def handle_events(self) -> None:
+        """Note that a request's head has come."""
+        super().handle_events()
+        # uvicorn sets `cycle` with the first whole head, whatever its annotation says.
+        self._has_request = self._has_request or bool(self.cycle)
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        """Stop the clock: the socket belongs to the WebSocket protocol from now on."""
+        self._deadline.cancel()
+        super().handle_websocket_upgrade(event)
+
+    def _on_deadline(self) -> None:
+        if not self._has_request:
+            self.transport.close()
+
+
+class FramesProtocol(WebSocketsSansIOProtocol):
+    """A uvicorn WebSocket protocol that offers `quorate.frames` to its application."""
+
+    _on_message: MessageHandler | None = None
+    _on_lost: Callable[[int], None] | None = None
+
+    # What the application calls, through scope["extensions"]["quorate.frames"]
+
+    def attach(self, on_message: MessageHandler, on_lost: Callable[[int], None]) -> None:
+        """Deliver messages and the end of the socket by callback from now on.
+
+        What arrived before is delivered first, before this returns.
+        """
+        self._on_message = on_message
+        self._on_lost = on_lost
+        waiting: list[Any] = []
+        while not self.queue.empty():
+            waiting.append(self.queue.get_nowait())
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        for message in waiting:
+            if message["type"] == "websocket.receive" and message.get("bytes") is not None:
+                on_message(message["bytes"])
+            elif message["type"] == "websocket.disconnect":
+                on_lost(int(message.get("code") or _ABNORMAL))
+
+    def write(self, wire: bytes) -> int:
+        """Write raw frames; return how many bytes wait in the transport's buffer."""
+        if self.close_sent or self.disconnected:
+            return 0
+        self.transport.write(wire)
+        return self.transport.get_write_buffer_size()
+
+    def close(self, code: int, reason: str) -> None:
+        """Start the closing handshake; the transport is closed when the peer answers or after a while."""
+        if self.close_sent or self.disconnected or self.transport.is_closing():
+            return
+        try:
+            self.conn.send_close(code, reason)
+        except InvalidState:  # the peer's close frame came first
+            return
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.resume_reading()
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
+        if self._on_lost is not None:
+            self._on_lost(code)
+
+    def abort(self) -> None:
+        """Drop the connection and what waits in its buffer."""
+        if not self.disconnected:
+            self.transport.abort()
+
+    def buffered(self) -> int:
+        """Return how many bytes wait in the transport's buffer."""
+        return 0 if self.disconnected else self.transport.get_write_buffer_size()
+
+    def pause_reading(self) -> None:
+        """Stop reading from the socket."""
+        if not self.read_paused and not self.disconnected:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read from the socket again."""
+        if self.read_paused and not self.disconnected:
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    # What uvicorn calls
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a handshake that cannot be read, such as one with an endless URL, instead of keeping it."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self.handshake_initiated = self.handshake_complete = self.close_sent = True
+            self.transport.write(_BAD_HANDSHAKE)
+            self.transport.close()
+
+    def handle_connect(self, event: Request) -> None:
+        """Offer the extension in the scope; the application's task starts after this returns."""
+        super().handle_connect(event)
+        scope = getattr(self, "scope", None)
+        if scope is not None:
+            cast("dict[str, Any]", scope["extensions"])[EXTENSION] = self
+
+    def send_receive_event_to_app(self) -> None:
+        """Hand a whole message to the callback when there is one."""
+        on_message = self._on_message
+        if on_message is None or self.curr_msg_data_type != "bytes":
+            super().send_receive_event_to_app()
+            return
+        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        self.frames = []
+        if not self.close_sent:
+            on_message(bytes(data))
+
+    def handle_close(self, event: Frame) -> None:
+        """Tell the callback that the peer closed."""
+        super().handle_close(event)
+        if self._on_lost is not None:
+            self._on_lost(self.conn.close_code or _ABNORMAL)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the callback that the socket is gone."""
+        super().connection_lost(exc)
+        if self._on_lost is not None:
+            self._on_lost(_ABNORMAL)
+
+    def eof_received(self) -> None:
+        """Close when the peer half-closes: a WebSocket has no use for half a connection."""
+        self.transport.close()

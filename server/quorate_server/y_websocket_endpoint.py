@@ -1,0 +1,170 @@
+"""`/sync/{name}`: the y-websocket dialect. One document a socket; the token comes with the request."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from urllib.parse import parse_qs
+
+from starlette.types import Receive, Scope, Send
+
+from quorate_protocol import y_websocket
+from quorate_protocol.closing import Dialect
+from quorate_protocol.errors import NameRefused, QuorateError
+from quorate_protocol.ids import DocumentName
+from quorate_protocol.messages import Event
+from quorate_protocol.names import document_name_from_path
+from quorate_server.access import Action
+from quorate_server.connections import Connection, House, code_of
+from quorate_server.errors import Refused, Unavailable
+from quorate_server.frames import Frames
+from quorate_server.room import Room
+from quorate_server.sessions import Session, YWebSocketEncoder
+from quorate_server.users import User
+
+log = logging.getLogger("quorate.server")
+
+_ENCODER = YWebSocketEncoder()
+SYNC_PREFIX = "/sync/"
+_BEARER = "bearer "
+TOKEN_SUBPROTOCOL = "quorate.token."  # noqa: S105 - the name of a way, not a secret
+"""A browser cannot set headers on a WebSocket: it may offer `quorate.token.<token>` as a subprotocol."""
+
+
+async def serve_y_websocket(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one socket: prove who it is, open its document, then relay until it is gone.
+
+    A refusal is told after accepting, by the dialect's own message and close code: a browser cannot see the
+    status of a refused handshake, and stock clients would try again for ever.
+    """
+    await receive()  # websocket.connect
+    token, subprotocol = _find_token(scope)
+    try:
+        name = document_name_from_path(_raw_name(scope), max_bytes=house.limits.name_bytes)
+        user = await house.authenticator.authenticate(token)
+        session_of = await _admit(house, name, user)
+    except (Refused, Unavailable, NameRefused) as cause:
+        await _turn_away(house, cause, send, subprotocol)
+        return
+    await send({"type": "websocket.accept", "subprotocol": subprotocol})
+    connection = YWebSocketConnection(house, scope, receive, send, name=name, user=user)
+    connection.enter(session_of, may_write=house.access.may(user, Action.WRITE, name))
+    await connection.run()
+
+
+async def _admit(house: House, name: DocumentName, user: User) -> Room:
+    house.access.check_alive(user, now=time.time())
+    house.access.require(user, Action.READ, name)
+    may_create = house.access.may(user, Action.CREATE, name)
+    return await house.rooms.open(name, user, may_create=may_create)
+
+
+async def _turn_away(house: House, cause: QuorateError, send: Send, subprotocol: str | None) -> None:
+    code = code_of(cause, Dialect.Y_WEBSOCKET)
+    house.metrics.refused(getattr(cause, "code", "name_refused").replace("-", "_"))
+    log.info("connection_refused", extra={"dialect": "y-websocket", "cause": str(cause)})
+    with suppress(OSError, RuntimeError):  # the peer may be gone already
+        await send({"type": "websocket.accept", "subprotocol": subprotocol})
+        denied = y_websocket.encode_permission_denied(str(cause))
+        await send({"type": "websocket.send", "bytes": denied})
+        await send({"type": "websocket.close", "code": code, "reason": str(cause)[:40]})
+
+
+class YWebSocketConnection(Connection):
+    """One socket of the y-websocket dialect."""
+
+    dialect = Dialect.Y_WEBSOCKET
+
+    def __init__(
+        self,
+        house: House,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        name: DocumentName,
+        user: User,
+    ) -> None:
+        super().__init__(house, scope, receive, send)
+        self._protocol = y_websocket.YWebSocketConnection(house.limits)
+        self._name = name
+        self._user = user
+        self._open: tuple[Session, Room] | None = None
+
+    def enter(self, room: Room, *, may_write: bool) -> None:
+        """Open the document on this socket."""
+        session = Session(
+            channel=self.channel,
+            encoder=_ENCODER,
+            user=self._user,
+            may_write=may_write,
+            end=self._end,
+        )
+        self._open = (session, room)
+        self.house.metrics.sessions.inc()
+        room.join(session)
+
+    def read(self, data: bytes) -> Iterable[Event]:
+        """Decode one WebSocket message."""
+        return self._protocol.receive_frame(data)
+
+    def find(self, address: str) -> tuple[Session, Room] | None:  # noqa: ARG002 - there is one
+        """Return the open document; the dialect has one."""
+        return self._open
+
+    def leave_all(self) -> None:
+        """Leave the room."""
+        if self._open is not None:
+            session, room = self._open
+            self._open = None
+            self.house.metrics.sessions.dec()
+            room.leave(session)
+
+    async def recheck(self, now: float) -> None:
+        """End the socket when its proof or right to read is gone; follow changes of the right to write."""
+        if self._open is None:
+            return
+        access = self.house.access
+        try:
+            access.check_alive(self._user, now=now)
+            access.require(self._user, Action.READ, self._name)
+        except Refused as cause:
+            self._end(cause)
+            return
+        session, _ = self._open
+        may_write = access.may(self._user, Action.WRITE, self._name)
+        if may_write and not session.may_write:
+            # Its edits so far were dropped: a fresh sync brings them in.
+            self._end(Unavailable("your rights have changed: reconnect"))
+        session.may_write = may_write
+
+    def _end(self, cause: QuorateError) -> None:
+        if isinstance(cause, Refused):
+            self.channel.write(Frames([y_websocket.encode_permission_denied(str(cause))]))
+        self.close(code_of(cause, self.dialect), str(cause))
+
+
+def _raw_name(scope: Scope) -> bytes:
+    """Return the name as it stands in the URL, undecoded: it is decoded exactly once, by the protocol.
+
+    `root_path` is where our application is mounted in another one.
+    """
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+    below = raw_path.partition(b"?")[0].removeprefix(scope.get("root_path", "").encode())
+    return below.removeprefix(SYNC_PREFIX.encode())
+
+
+def _find_token(scope: Scope) -> tuple[str, str | None]:
+    """Return the token and the subprotocol to answer, from the query, a header or an offered subprotocol."""
+    for subprotocol in scope.get("subprotocols", ()):
+        if subprotocol.startswith(TOKEN_SUBPROTOCOL):
+            return subprotocol.removeprefix(TOKEN_SUBPROTOCOL), subprotocol
+    for header, value in scope["headers"]:
+        if header == b"authorization":
+            text = value.decode("latin-1")
+            if text.lower().startswith(_BEARER):
+                return text[len(_BEARER) :].strip(), None
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    return query.get("token", [""])[0], None

@@ -1,0 +1,158 @@
+"""Rooms on the reference store, with sessions whose channels only remember: no sockets, no waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pycrdt import Doc, Text
+
+from quorate_protocol.errors import QuorateError
+from quorate_protocol.ids import DocumentName, UserId
+from quorate_protocol.limits import DEFAULT_LIMITS, Limits
+from quorate_protocol.messages import SyncStep1, SyncUpdate
+from quorate_protocol.y_websocket import YWebSocketConnection
+from quorate_server.frames import Frames
+from quorate_server.metrics import Metrics
+from quorate_server.room import Guard, Room
+from quorate_server.rooms import Rooms, Seeder, no_seed
+from quorate_server.sessions import Encoder, HocuspocusEncoder, Session, YWebSocketEncoder
+from quorate_server.users import User
+from quorate_storage.compaction import CompactionRule
+from quorate_storage.journal import Journal, JournalSettings
+from quorate_storage.leases import LeaseKeeper
+from quorate_storage.memory import MemoryStore
+from quorate_storage.stores import Store
+
+
+async def until(condition: Callable[[], Any], what: str) -> None:
+    """Let the loop turn until `condition` holds; fail saying `what` was expected."""
+    async with asyncio.timeout(10) as limit:
+        try:
+            while not condition():
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if limit.expired():
+                raise AssertionError(f"not in time: {what}") from None
+            raise
+
+
+@dataclass
+class MemoryChannel:
+    """A channel that keeps what is written."""
+
+    frames: list[bytes] = field(default_factory=list)
+    closed: tuple[int, str] | None = None
+
+    def write(self, frames: Frames) -> None:
+        self.frames.extend(frames.payloads)
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.closed = self.closed or (code, reason)
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    @property
+    def buffered_bytes(self) -> int:
+        return 0
+
+    async def run(self, on_message: Callable[[bytes], None]) -> int:
+        raise NotImplementedError
+
+
+class Guest:
+    """A person in a room: a real Yjs document joined to it by a remembered channel."""
+
+    def __init__(
+        self, room: Room, name: str, *, may_write: bool = True, encoder: Encoder | None = None
+    ) -> None:
+        self.room = room
+        self.doc: Doc[Any] = Doc()
+        self.text = self.doc.get("text", type=Text)
+        self.made: list[bytes] = []
+        self.ended: QuorateError | None = None
+        self.channel = MemoryChannel()
+        self.user = User(id=UserId(name), name=name)
+        self.session = Session(
+            channel=self.channel,
+            encoder=encoder or YWebSocketEncoder(),
+            user=self.user,
+            may_write=may_write,
+            end=self._end,
+        )
+        self._subscription = self.doc.observe(lambda event: self.made.append(event.update))
+        room.join(self.session)
+
+    def _end(self, cause: QuorateError) -> None:
+        self.ended = self.ended or cause
+        self.room.leave(self.session)
+
+    def send(self, update: bytes) -> None:
+        self.room.receive(self.session, update, is_step2=False)
+
+    def type(self, text: str) -> bytes:
+        """Type at the end and send it."""
+        self.made.clear()
+        self.text += text
+        self.send(self.made[-1])
+        return self.made[-1]
+
+    def ask(self) -> None:
+        self.room.answer(self.session, self.doc.get_state())
+
+    def take(self) -> list[bytes]:
+        """Apply and return the updates that came, in order."""
+        updates: list[bytes] = []
+        protocol = YWebSocketConnection()
+        for frame in self.channel.frames:
+            for event in protocol.receive_frame(frame):
+                if isinstance(event, SyncUpdate):
+                    updates.append(event.update)
+                    self.doc.apply_update(event.update)
+                elif isinstance(event, SyncStep1):
+                    missing = self.doc.get_update(event.state_vector)
+                    self.room.receive(self.session, missing, is_step2=True)
+        self.channel.frames.clear()
+        return updates
+
+
+@asynccontextmanager
+async def open_rooms(
+    store: Store | None = None,
+    *,
+    seeder: Seeder = no_seed,
+    guards: Sequence[Guard] = (),
+    rule: CompactionRule | None = None,
+    limits: Limits | None = None,
+    **changes: Any,
+) -> AsyncIterator[Rooms]:
+    """Rooms over a store (the reference one by default), as in a running server."""
+    async with store or MemoryStore() as opened, LeaseKeeper(opened) as leases:
+        settings = JournalSettings(window_seconds=0.0, first_pause_seconds=0.001)
+        async with Journal(opened, leases.current, settings=settings) as journal:
+            rooms = Rooms(
+                store=opened,
+                journal=journal,
+                leases=leases,
+                limits=replace(limits or DEFAULT_LIMITS, **changes),
+                metrics=Metrics(),
+                seeder=seeder,
+                guards=guards,
+                rule=rule,
+            )
+            yield rooms
+            await rooms.close()
+
+
+async def open_room(rooms: Rooms, name: str = "text/a", *, by: str = "anna") -> Room:
+    user = User(id=UserId(by), name=by)
+    return await rooms.open(DocumentName(name), user, may_create=True)
+
+
+def hocuspocus(name: str = "text/a") -> Encoder:
+    return HocuspocusEncoder(name)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from quorate_protocol.ids import DocumentName
 from quorate_server.errors import AccessDenied, NotAuthenticated, SettingsError
 from quorate_server.kinds import kind_of
 from quorate_server.users import User
+from quorate_storage.stores import Revocation
 
 log = logging.getLogger("quorate.server")
 
@@ -34,21 +34,6 @@ class Action(enum.StrEnum):
     DELETE = "delete"
     RESTORE = "restore"
     ADMINISTER = "administer"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revocation:
-    """Tokens that prove nothing any more: those of a user, or one token, issued up to `at`."""
-
-    subject: str = ""
-    token_id: str = ""
-    at: float
-
-    def applies_to(self, user: User) -> bool:
-        """Whether `user` came with a token that this revokes. One without `iat` counts as old."""
-        if self.token_id and user.token_id == self.token_id:
-            return True
-        return bool(self.subject) and user.id == self.subject and (user.issued_at or 0.0) <= self.at
 
 
 class Access:
@@ -91,7 +76,7 @@ class Access:
         """
         if user.expires_at is not None and now >= user.expires_at:
             raise NotAuthenticated("the token has expired")
-        if any(revocation.applies_to(user) for revocation in self._revocations):
+        if any(_applies(revocation, user) for revocation in self._revocations):
             raise NotAuthenticated("access was revoked")
 
     def revoke(self, revocations: Iterable[Revocation]) -> None:
@@ -158,6 +143,13 @@ class Access:
 
 MAX_CACHED_DECISIONS = 5_000
 """About 2 MiB. A decision costs a quarter of a millisecond, so a miss is no harm."""
+
+
+def _applies(revocation: Revocation, user: User) -> bool:
+    """Whether `user` came with a token that this revokes. One without `iat` counts as old."""
+    if revocation.token_id and user.token_id == revocation.token_id:
+        return True
+    return bool(revocation.subject) and user.id == revocation.subject and (user.issued_at or 0.0) <= revocation.at
 
 
 def _default_policies() -> str:

@@ -23,12 +23,13 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from quorate_protocol.closing import CloseCode
-from quorate_server.access import Access, Revocation
+from quorate_server.access import Access
 from quorate_server.connections import Connection, House
 from quorate_server.errors import Unavailable
 from quorate_server.hocuspocus_endpoint import serve_hocuspocus
 from quorate_server.http_api import api_routes, health_routes
 from quorate_server.metrics import Metrics
+from quorate_server.origins import is_origin_allowed
 from quorate_server.pages import page_routes
 from quorate_server.problems import HANDLED, on_error
 from quorate_server.room import Guard
@@ -125,6 +126,7 @@ class Quorate:
             )
             stack.push_async_callback(rooms.close)
             self._house = self._open_house(rooms)
+            self._house.access.revoke(await store.list_revocations())
             self.app.state.house = self._house
             for work in (self._keep_house(), self.metrics.watch_loop()):
                 stack.push_async_callback(_cancel, asyncio.create_task(work))
@@ -191,10 +193,6 @@ class Quorate:
             connections=self.connections,
         )
 
-    async def revoke(self, revocation: Revocation) -> None:
-        """Let tokens prove nothing any more, from the next check of open connections on."""
-        self.house.access.revoke([revocation])
-
     # Housekeeping
 
     async def _keep_house(self) -> None:
@@ -248,7 +246,12 @@ class _Socket:
         self._serve = serve
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one socket."""
+        """Serve one socket, unless a web page opens it that may not."""
+        if not is_origin_allowed(scope, self._quorate.settings):
+            self._quorate.metrics.refused("origin")
+            await receive()  # websocket.connect
+            await send({"type": "websocket.close", "code": 1008})  # answered as HTTP 403
+            return
         await self._serve(self._quorate.house, scope, receive, send)
 
 

@@ -95,9 +95,7 @@ class ExtensionChannel:
 
     __slots__ = ("_bound", "_closed", "_lost", "_on_overflow", "_transport")
 
-    def __init__(
-        self, transport: FrameTransport, *, send_buffer_bytes: int, on_overflow: Callable[[], None]
-    ) -> None:
+    def __init__(self, transport: FrameTransport, *, send_buffer_bytes: int, on_overflow: Callable[[], None]) -> None:
         self._transport = transport
         self._bound = send_buffer_bytes
         self._on_overflow = on_overflow

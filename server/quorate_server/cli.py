@@ -89,9 +89,7 @@ def serve(*, open_: bool | None, **given: Any) -> None:
     It says on one line when it is ready, and /readyz answers 200 from then on. On SIGTERM it accepts nobody
     any more, commits what came, sends its clients away to reconnect, and ends.
     """
-    settings = load_settings(
-        environment=os.environ, file=Path("quorate.toml"), given={**given, "open": open_}
-    )
+    settings = load_settings(environment=os.environ, file=Path("quorate.toml"), given={**given, "open": open_})
     notice = ""
     if settings.open:
         notice = "  --open: EVERYBODY who reaches this address may edit everything. For development only.\n"

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.types import Receive, Scope, Send
 
@@ -28,6 +28,7 @@ from quorate_protocol.messages import (
 )
 from quorate_server.access import Access
 from quorate_server.channels import Channel, open_channel
+from quorate_server.denials import Denials
 from quorate_server.errors import MalformedUpdate, Refused, Unavailable
 from quorate_server.metrics import Metrics
 from quorate_server.room import Room
@@ -49,6 +50,7 @@ class House:
     limits: Limits
     metrics: Metrics
     connections: set[Connection]
+    denials: Denials = field(default_factory=Denials)
 
 
 class Connection:
@@ -172,6 +174,10 @@ class Connection:
         """Take every session of this socket out of its room."""
         raise NotImplementedError
 
+    def may_resume(self) -> bool:
+        """Tell whether nothing but the throttle keeps this socket from being read."""
+        return True
+
     async def recheck(self, now: float) -> None:
         """Check that whoever is connected may still do what they may; end or change what may not."""
         raise NotImplementedError
@@ -186,7 +192,8 @@ class Connection:
 
     def _resume_reading(self) -> None:
         self._resume = None
-        self.channel.resume_reading()
+        if self.may_resume():
+            self.channel.resume_reading()
 
 
 MAX_REASON_CHARACTERS = 40

@@ -66,9 +66,7 @@ class LiveDocument:
     Not safe for use by several threads. After `EnginePanic` it must be thrown away.
     """
 
-    def __init__(
-        self, updates: Iterable[bytes] = (), *, nesting_levels: int = DEFAULT_LIMITS.nesting_levels
-    ) -> None:
+    def __init__(self, updates: Iterable[bytes] = (), *, nesting_levels: int = DEFAULT_LIMITS.nesting_levels) -> None:
         """Build the document from nothing and the given updates, in order.
 
         Raises:
@@ -258,9 +256,7 @@ class LiveDocument:
         self._depth_bound = ParentFinder(ordered).depth()
         return self._depth_bound <= self._max_depth
 
-    def _transact(
-        self, updates: Sequence[bytes], origin: str | None = None
-    ) -> tuple[bytes, tuple[bytes, ...]]:
+    def _transact(self, updates: Sequence[bytes], origin: str | None = None) -> tuple[bytes, tuple[bytes, ...]]:
         """Apply updates in one transaction; return what was new in them, and those the engine cannot read."""
         self._emitted.clear()
         broken: list[bytes] = []

@@ -42,12 +42,8 @@ PAGE = 500
 
 def database_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say which database is meant."""
-    data = click.option(
-        "--data", default="./data", envvar="QUORATE_DATA", show_default=True, help="Data folder."
-    )
-    database = click.option(
-        "--database", default="", envvar="QUORATE_DATABASE", help="Database URL, if not in --data."
-    )
+    data = click.option("--data", default="./data", envvar="QUORATE_DATA", show_default=True, help="Data folder.")
+    database = click.option("--database", default="", envvar="QUORATE_DATABASE", help="Database URL, if not in --data.")
     return data(database(command))
 
 
@@ -180,15 +176,11 @@ def check_command(**where: str) -> None:
         sys.exit(1)
 
 
-async def all_documents(
-    store: SqlStore, *, prefix: str = "", include_deleted: bool = False
-) -> AsyncIterator[Document]:
+async def all_documents(store: SqlStore, *, prefix: str = "", include_deleted: bool = False) -> AsyncIterator[Document]:
     """Yield documents by name, however many there are."""
     after = ""
     while True:
-        page = await store.list_documents(
-            prefix=prefix, after=after, limit=PAGE, include_deleted=include_deleted
-        )
+        page = await store.list_documents(prefix=prefix, after=after, limit=PAGE, include_deleted=include_deleted)
         for document in page:
             yield document
         if len(page) < PAGE:

@@ -106,9 +106,7 @@ class Folder:
         """Verify what was folded; see `verify`."""
         return await self._run(updates, verify, list(updates), folded)
 
-    async def _run(
-        self, updates: Sequence[bytes], work: Callable[P, R], *args: P.args, **more: P.kwargs
-    ) -> R:
+    async def _run(self, updates: Sequence[bytes], work: Callable[P, R], *args: P.args, **more: P.kwargs) -> R:
         if sum(map(len, updates)) <= self._inline_bytes:
             return work(*args, **more)
         if self._pool is None:

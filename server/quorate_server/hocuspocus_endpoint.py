@@ -30,6 +30,13 @@ from quorate_server.users import User
 
 log = logging.getLogger("quorate.server")
 
+DENIED_SECONDS = 60.0
+"""How long a socket on which everything was denied may stay, from its opening.
+
+A denied provider is content to stay, and once closed comes back within a second with the same token: closing it
+at the handshake's deadline would have it back every few seconds for as long as its page is open.
+"""
+
 TOKEN_REQUEST_SECONDS = 30.0
 """How long before a token expires its holder is asked for a fresh one."""
 
@@ -82,6 +89,10 @@ class HocuspocusConnection(Connection):
             if self._protocol.should_pause:
                 self.channel.pause_reading()
 
+    def may_resume(self) -> bool:
+        """Tell whether the next frame could not pass a bound of the handshake."""
+        return not self._protocol.should_pause
+
     def find(self, address: str) -> tuple[Session, Room] | None:
         """Return the open document of an address."""
         found = self._documents.get(address)
@@ -133,7 +144,7 @@ class HocuspocusConnection(Connection):
             if event.is_refresh:
                 self._refresh(address, user)
             else:
-                await self._open(address, event.document, user)
+                await self._open(event, user)
         except Refused as cause:
             self._deny(address, cause)
         except Unavailable as cause:
@@ -144,10 +155,11 @@ class HocuspocusConnection(Connection):
             log.exception("connection_failed", extra={"dialect": str(self.dialect)})
             self.close(CloseCode.INTERNAL_ERROR, "internal error")
         finally:
-            if not self._is_closing and not self._protocol.should_pause:
+            if not self._is_closing and self._resume is None and self.may_resume():
                 self.channel.resume_reading()
 
-    async def _open(self, address: str, name: DocumentName, user: User) -> None:
+    async def _open(self, event: Authenticate, user: User) -> None:
+        address, name = event.address, event.document
         access = self.house.access
         may_create = access.may(user, Action.CREATE, name)
         room = await self.house.rooms.open(name, user, may_create=may_create)
@@ -160,6 +172,8 @@ class HocuspocusConnection(Connection):
             user=user,
             may_write=may_write,
             end=lambda cause: self._end(address, cause),
+            # Providers tell their version from 4 on, and from 4 on they do not.
+            announces_again=event.version is None,
         )
         self._documents[address] = _Open(name, session, room)
         self.house.metrics.sessions.inc()
@@ -193,6 +207,11 @@ class HocuspocusConnection(Connection):
         self._leave(address)
         self._protocol.deny(address, cause.code)
         self._send_protocol_frames()
+        if not self._protocol.is_authenticated:
+            self._deadline.cancel()
+            self._deadline = asyncio.get_running_loop().call_later(
+                self._opened_at + DENIED_SECONDS - time.monotonic(), self._on_handshake_deadline
+            )
 
     def _end(self, address: str, cause: QuorateError) -> None:
         """End one document for good, or the socket for a cause that passes."""

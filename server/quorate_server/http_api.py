@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 from quorate_protocol.errors import LimitExceeded
 from quorate_protocol.ids import DocumentName
 from quorate_protocol.names import parse_document_name
-from quorate_server.access import Action, Revocation
+from quorate_server.access import Action
 from quorate_server.connections import House
 from quorate_server.documents import EMPTY_STATE_VECTOR, render_json
 from quorate_server.errors import (
@@ -43,7 +43,7 @@ from quorate_server.openapi import Endpoint, describe
 from quorate_server.room import Room
 from quorate_server.users import User
 from quorate_storage.errors import StorageUnavailable
-from quorate_storage.stores import Document
+from quorate_storage.stores import Document, Revocation
 
 MAX_PAGE = 1000
 UPDATE_TYPE = "application/octet-stream"
@@ -178,9 +178,9 @@ async def revoke(request: Request, user: User) -> Response:
     house.access.require(user, Action.ADMINISTER, DocumentName("*"))
     if not (wanted.subject or wanted.token_id):
         raise Conflict("name whom to revoke: `subject` or `token_id`")
-    await request.app.state.quorate.revoke(
-        Revocation(subject=wanted.subject, token_id=wanted.token_id, at=time.time())
-    )
+    revocation = Revocation(subject=wanted.subject, token_id=wanted.token_id, at=time.time())
+    await _stored(house.rooms.store.revoke(revocation))
+    house.access.revoke([revocation])
     return Response(status_code=204)
 
 
@@ -290,7 +290,7 @@ def _page_size(text: str) -> int:
 
 def _base64url(text: str) -> bytes:
     try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
         raise MalformedUpdate("`since` must be a state vector in base64url") from error
 

@@ -45,6 +45,7 @@ class PresenceRelay:
             user=session.user.id,
             stamp=session.user.stamp,
             now=time.monotonic(),
+            announces_again=session.announces_again,
         )
         for refusal in change.refused:
             self._metrics.refused(f"presence_{refusal.reason}")

@@ -29,9 +29,7 @@ def problem(
 ) -> JSONResponse:
     """Return a problem details response (RFC 9457); `more` are extension members."""
     body = {"type": PROBLEM_PREFIX + code, "title": title, "status": status, "detail": detail}
-    return JSONResponse(
-        body | more, status_code=status, headers=headers, media_type="application/problem+json"
-    )
+    return JSONResponse(body | more, status_code=status, headers=headers, media_type="application/problem+json")
 
 
 async def on_error(_: Request, error: Exception) -> Response:

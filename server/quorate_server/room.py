@@ -374,9 +374,7 @@ class Room:
         self.log_entries += 1
         self.log_bytes += len(update)
         self.size_bytes += len(update)
-        return LogEntry(
-            document=self.document.id, sequence=place, update=update, author=author, at=time.time()
-        )
+        return LogEntry(document=self.document.id, sequence=place, update=update, author=author, at=time.time())
 
     def _refuse_read_only(self, session: Session, update: bytes, *, is_step2: bool) -> None:
         """Answer an edit of somebody who may not edit; a step 2 that holds nothing new is no edit."""

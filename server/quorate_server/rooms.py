@@ -175,9 +175,7 @@ class Rooms:
         """
         return await self._change_life(
             name,
-            lambda document: self.store.delete(
-                document.id, by=by, at=time.time(), lease=self._leases.current()
-            ),
+            lambda document: self.store.delete(document.id, by=by, at=time.time(), lease=self._leases.current()),
             ending=DocumentDeleted(f"{name!r} was deleted"),
         )
 

@@ -117,9 +117,18 @@ class Session:
 
     `may_write` can change while the session lives; the room reads it at each update.
     `end` closes this document on its connection for the given cause and takes the session out of its room.
+    `announces_again` is whether its client, told that it is gone, answers that it is not.
     """
 
-    __slots__ = ("channel", "encoder", "end", "is_told_read_only", "may_write", "user")
+    __slots__ = (
+        "announces_again",
+        "channel",
+        "encoder",
+        "end",
+        "is_told_read_only",
+        "may_write",
+        "user",
+    )
 
     def __init__(
         self,
@@ -129,12 +138,14 @@ class Session:
         user: User,
         may_write: bool,
         end: Callable[[QuorateError], None],
+        announces_again: bool = True,
     ) -> None:
         self.channel = channel
         self.encoder = encoder
         self.user = user
         self.may_write = may_write
         self.end = end
+        self.announces_again = announces_again
         self.is_told_read_only = False
 
     def send(self, *payloads: bytes) -> None:

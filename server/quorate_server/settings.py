@@ -87,6 +87,10 @@ class Settings:
                 "--jwks needs --issuer and --audience: which tokens are for us",
             ),
             (
+                bool(self.redis),
+                "--redis is for several server processes, which this release cannot run yet: leave it out",
+            ),
+            (
                 self.open and self.host not in LOOPBACK_HOSTS,
                 f"--open lets everybody edit and so listens on loopback only, not on {self.host}",
             ),
@@ -147,9 +151,7 @@ def _converted(name: str, value: Any, wanted: type[Any]) -> Any:
     text = str(value).strip()
     try:
         if wanted is bool:
-            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
-                text.lower()
-            ]
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
         return wanted(text)
     except (KeyError, ValueError) as error:
         raise SettingsError(f"setting {name!r} must be a {wanted.__name__}, not {value!r}") from error

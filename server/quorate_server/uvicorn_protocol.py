@@ -9,6 +9,7 @@ ordinary ASGI WebSocket.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -62,6 +63,12 @@ class FramesProtocol(WebSocketsSansIOProtocol):
     _on_message: MessageHandler | None = None
     _on_lost: Callable[[int], None] | None = None
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start with nothing held back."""
+        super().connection_made(transport)
+        self._held: deque[bytes] = deque()
+        """Messages that were read together with the one at which reading was paused."""
+
     # What the application calls, through scope["extensions"]["quorate.frames"]
 
     def attach(self, on_message: MessageHandler, on_lost: Callable[[int], None]) -> None:
@@ -79,8 +86,9 @@ class FramesProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         for message in waiting:
             if message["type"] == "websocket.receive" and message.get("bytes") is not None:
-                on_message(message["bytes"])
+                self._deliver(message["bytes"])
             elif message["type"] == "websocket.disconnect":
+                self._release_held()
                 on_lost(int(message.get("code") or _ABNORMAL))
 
     def write(self, wire: bytes) -> int:
@@ -115,16 +123,19 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         return 0 if self.disconnected else self.transport.get_write_buffer_size()
 
     def pause_reading(self) -> None:
-        """Stop reading from the socket."""
+        """Stop reading from the socket, and hold back what was read already: many messages come in one read."""
         if not self.read_paused and not self.disconnected:
             self.read_paused = True
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read from the socket again."""
+        """Deliver what was held back, then read from the socket again, unless one of these pauses anew."""
         if self.read_paused and not self.disconnected:
             self.read_paused = False
-            self.transport.resume_reading()
+            while self._held and not self.read_paused:
+                self._deliver(self._held.popleft())
+            if not self.read_paused:
+                self.transport.resume_reading()
 
     # What uvicorn calls
 
@@ -151,17 +162,31 @@ class FramesProtocol(WebSocketsSansIOProtocol):
             return
         data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
         self.frames = []
-        if not self.close_sent:
-            on_message(bytes(data))
+        self._deliver(bytes(data))
+
+    def _deliver(self, data: bytes) -> None:
+        if self.read_paused:
+            self._held.append(data)
+        elif self._on_message is not None and not self.close_sent:
+            self._on_message(data)
+
+    def _release_held(self) -> None:
+        """Deliver what was held back, pause or not: its sender is going."""
+        while self._held:
+            data = self._held.popleft()
+            if self._on_message is not None and not self.close_sent:
+                self._on_message(data)
 
     def handle_close(self, event: Frame) -> None:
         """Tell the callback that the peer closed."""
+        self._release_held()
         super().handle_close(event)
         if self._on_lost is not None:
             self._on_lost(self.conn.close_code or _ABNORMAL)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the callback that the socket is gone."""
+        self._release_held()
         super().connection_lost(exc)
         if self._on_lost is not None:
             self._on_lost(_ABNORMAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable
@@ -37,7 +38,7 @@ async def serve_y_websocket(house: House, scope: Scope, receive: Receive, send: 
     """Serve one socket: prove who it is, open its document, then relay until it is gone.
 
     A refusal is told after accepting, by the dialect's own message and close code: a browser cannot see the
-    status of a refused handshake, and stock clients would try again for ever.
+    status of a refused handshake. Who was told and comes again has to wait, see `denials`.
     """
     await receive()  # websocket.connect
     token, subprotocol = _find_token(scope)
@@ -46,7 +47,8 @@ async def serve_y_websocket(house: House, scope: Scope, receive: Receive, send: 
         user = await house.authenticator.authenticate(token)
         session_of = await _admit(house, name, user)
     except (Refused, Unavailable, NameRefused) as cause:
-        await _turn_away(house, cause, send, subprotocol)
+        client = (scope.get("client") or ("",))[0], _raw_name(scope), token
+        await _turn_away(house, cause, send, subprotocol, pause=house.denials.pause_of(client))
         return
     await send({"type": "websocket.accept", "subprotocol": subprotocol})
     connection = YWebSocketConnection(house, scope, receive, send, name=name, user=user)
@@ -61,7 +63,7 @@ async def _admit(house: House, name: DocumentName, user: User) -> Room:
     return await house.rooms.open(name, user, may_create=may_create)
 
 
-async def _turn_away(house: House, cause: QuorateError, send: Send, subprotocol: str | None) -> None:
+async def _turn_away(house: House, cause: QuorateError, send: Send, subprotocol: str | None, *, pause: float) -> None:
     code = code_of(cause, Dialect.Y_WEBSOCKET)
     house.metrics.refused(getattr(cause, "code", "name_refused").replace("-", "_"))
     log.info("connection_refused", extra={"dialect": "y-websocket", "cause": str(cause)})
@@ -69,6 +71,7 @@ async def _turn_away(house: House, cause: QuorateError, send: Send, subprotocol:
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
         denied = y_websocket.encode_permission_denied(str(cause))
         await send({"type": "websocket.send", "bytes": denied})
+        await asyncio.sleep(pause)
         await send({"type": "websocket.close", "code": code, "reason": str(cause)[:40]})
 
 

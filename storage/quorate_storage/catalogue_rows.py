@@ -20,10 +20,7 @@ last_sequence = func.coalesce(
     .where(updates.c.document_id == documents.c.id)
     .correlate(documents)
     .scalar_subquery(),
-    select(snapshots.c.through)
-    .where(snapshots.c.document_id == documents.c.id)
-    .correlate(documents)
-    .scalar_subquery(),
+    select(snapshots.c.through).where(snapshots.c.document_id == documents.c.id).correlate(documents).scalar_subquery(),
     0,
 )
 
@@ -60,9 +57,7 @@ def create_document(connection: Connection, new: NewDocument, lease: Lease) -> D
     existing = find_document(connection, new.name)
     if existing is not None:
         raise DocumentExists(existing)
-    row = insert(documents).values(
-        name=new.name, kind=new.kind, epoch=1, created_at=new.at, created_by=new.by
-    )
+    row = insert(documents).values(name=new.name, kind=new.kind, epoch=1, created_at=new.at, created_by=new.by)
     key = connection.scalar(row.returning(documents.c.id))
     if new.seed:
         connection.execute(
@@ -106,9 +101,7 @@ def list_documents(connection: Connection, page: Page) -> SequenceOf[Document]:
     return [_document(row) for row in connection.execute(query)]
 
 
-def delete_document(
-    connection: Connection, document: DocumentId, by: UserId, at: float, lease: Lease
-) -> Document:
+def delete_document(connection: Connection, document: DocumentId, by: UserId, at: float, lease: Lease) -> Document:
     """Set the tombstone."""
     check_lease(connection, lease)
     present = read_document(connection, document, lock=True)

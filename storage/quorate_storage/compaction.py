@@ -58,9 +58,7 @@ Verify = Callable[[StoredState, Folded], Awaitable[bool]]
 """Proves, from the bytes alone, that what was folded equals what it was folded from."""
 
 
-async def compact(
-    store: Store, document: DocumentId, lease: Lease, *, fold: Fold, verify: Verify, at: float
-) -> int:
+async def compact(store: Store, document: DocumentId, lease: Lease, *, fold: Fold, verify: Verify, at: float) -> int:
     """Fold a document's log into a snapshot and drop what it covers.
 
     Returns:

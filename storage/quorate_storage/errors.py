@@ -105,8 +105,7 @@ class SequenceConflict(StorageError):
 
     def __str__(self) -> str:
         return (
-            f"update {self.sequence} of document {self.document} does not continue its log, "
-            f"which ends at {self.last}"
+            f"update {self.sequence} of document {self.document} does not continue its log, which ends at {self.last}"
         )
 
 
@@ -118,9 +117,7 @@ class LeaseHeld(StorageError):
         self.lease = lease
 
     def __str__(self) -> str:
-        return (
-            f"lease {self.lease.scope!r} is held by {self.lease.holder!r} until {self.lease.expires_at:.3f}"
-        )
+        return f"lease {self.lease.scope!r} is held by {self.lease.holder!r} until {self.lease.expires_at:.3f}"
 
 
 class LeaseLost(StorageError):
@@ -133,8 +130,7 @@ class LeaseLost(StorageError):
 
     def __str__(self) -> str:
         return (
-            f"lease {self.lease.scope!r} with token {self.lease.token} is lost: "
-            f"the newest token is {self.newest_token}"
+            f"lease {self.lease.scope!r} with token {self.lease.token} is lost: the newest token is {self.newest_token}"
         )
 
 

@@ -52,9 +52,7 @@ def renew_lease(connection: Connection, lease: Lease, expires_at: float) -> Leas
 def release_lease(connection: Connection, lease: Lease) -> None:
     """End a lease at once. The row stays, so that the next token is a greater one."""
     connection.execute(
-        update(leases)
-        .where(leases.c.scope == lease.scope, leases.c.token == lease.token)
-        .values(expires_at=0.0)
+        update(leases).where(leases.c.scope == lease.scope, leases.c.token == lease.token).values(expires_at=0.0)
     )
 
 

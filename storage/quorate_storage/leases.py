@@ -189,9 +189,7 @@ class LeaseKeeper:
         while True:
             await self._pause(settings.seconds / 3)
             try:
-                self._lease = await self._store.renew_lease(
-                    self.current(), seconds=settings.seconds, at=self._clock()
-                )
+                self._lease = await self._store.renew_lease(self.current(), seconds=settings.seconds, at=self._clock())
             except LeaseLost as error:
                 self._lose(error)
                 return

@@ -43,14 +43,10 @@ def load(connection: Connection, document: DocumentId) -> StoredState:
     found = read_document(connection, document)
     snapshot = _read_snapshot(connection, document)
     after = Sequence(0) if snapshot is None else snapshot.through
-    return StoredState(
-        document=found, snapshot=snapshot, tail=tuple(read_log(connection, document, after, None))
-    )
+    return StoredState(document=found, snapshot=snapshot, tail=tuple(read_log(connection, document, after, None)))
 
 
-def read_log(
-    connection: Connection, document: DocumentId, after: Sequence, limit: int | None
-) -> SequenceOf[LogEntry]:
+def read_log(connection: Connection, document: DocumentId, after: Sequence, limit: int | None) -> SequenceOf[LogEntry]:
     """Return updates beyond `after`, oldest first."""
     query = (
         select(updates)

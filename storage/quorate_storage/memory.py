@@ -25,6 +25,7 @@ from quorate_storage.stores import (
     Lease,
     LogEntry,
     LogSize,
+    Revocation,
     SetAside,
     Snapshot,
     Store,
@@ -50,6 +51,7 @@ class MemoryStore(Store):
         self._shelves: dict[DocumentId, _Shelf] = {}
         self._names: dict[DocumentName, DocumentId] = {}
         self._aside: list[SetAside] = []
+        self._revocations: list[Revocation] = []
         self._leases: dict[str, Lease] = {}
 
     async def __aenter__(self) -> Self:
@@ -113,9 +115,7 @@ class MemoryStore(Store):
         chosen = [
             shelf.document
             for name, shelf in sorted((shelf.document.name, shelf) for shelf in self._shelves.values())
-            if name.startswith(prefix)
-            and name > after
-            and (include_deleted or shelf.document.deleted_at is None)
+            if name.startswith(prefix) and name > after and (include_deleted or shelf.document.deleted_at is None)
         ]
         return chosen[:limit]
 
@@ -159,9 +159,7 @@ class MemoryStore(Store):
         shelf = self._shelf(document)
         return StoredState(document=shelf.document, snapshot=shelf.snapshot, tail=tuple(shelf.tail))
 
-    async def read_log(
-        self, document: DocumentId, *, after: Sequence, limit: int = 1000
-    ) -> SequenceOf[LogEntry]:
+    async def read_log(self, document: DocumentId, *, after: Sequence, limit: int = 1000) -> SequenceOf[LogEntry]:
         """See `Store.read_log`."""
         shelf = self._shelves.get(document)
         tail = [] if shelf is None else shelf.tail
@@ -227,6 +225,16 @@ class MemoryStore(Store):
     async def list_set_aside(self, document: DocumentId) -> SequenceOf[SetAside]:
         """See `Store.list_set_aside`."""
         return [item for item in self._aside if item.document == document]
+
+    # Revocations
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """See `Store.revoke`."""
+        self._revocations.append(revocation)
+
+    async def list_revocations(self) -> SequenceOf[Revocation]:
+        """See `Store.list_revocations`."""
+        return list(self._revocations)
 
     # Leases
 

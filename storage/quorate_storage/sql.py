@@ -16,7 +16,14 @@ from typing import Self
 from sqlalchemy import URL, make_url
 
 from quorate_protocol.ids import DocumentId, DocumentName, Sequence, UserId
-from quorate_storage import catalogue_rows, lease_rows, log_rows, migrations, version_rows
+from quorate_storage import (
+    catalogue_rows,
+    lease_rows,
+    log_rows,
+    migrations,
+    revocation_rows,
+    version_rows,
+)
 from quorate_storage.batches import batch_of
 from quorate_storage.databases import Database, SqlSettings
 from quorate_storage.postgres import PostgresDatabase
@@ -26,6 +33,7 @@ from quorate_storage.stores import (
     Lease,
     LogEntry,
     LogSize,
+    Revocation,
     SetAside,
     Snapshot,
     Store,
@@ -102,9 +110,7 @@ class SqlStore(Store):
     async def restore(self, document: DocumentId, *, at: float, lease: Lease) -> Document:
         """See `Store.restore`. The time is not kept: a living document has none of its own."""
         del at
-        return await self._database.write(
-            partial(catalogue_rows.restore_document, document=document, lease=lease)
-        )
+        return await self._database.write(partial(catalogue_rows.restore_document, document=document, lease=lease))
 
     # The log
 
@@ -119,13 +125,9 @@ class SqlStore(Store):
         """See `Store.load`."""
         return await self._database.read(partial(log_rows.load, document=document))
 
-    async def read_log(
-        self, document: DocumentId, *, after: Sequence, limit: int = 1000
-    ) -> SequenceOf[LogEntry]:
+    async def read_log(self, document: DocumentId, *, after: Sequence, limit: int = 1000) -> SequenceOf[LogEntry]:
         """See `Store.read_log`."""
-        return await self._database.read(
-            partial(log_rows.read_log, document=document, after=after, limit=limit)
-        )
+        return await self._database.read(partial(log_rows.read_log, document=document, after=after, limit=limit))
 
     async def log_size(self, document: DocumentId) -> LogSize:
         """See `Store.log_size`."""
@@ -153,9 +155,7 @@ class SqlStore(Store):
 
     async def read_version(self, document: DocumentId, number: int) -> Version | None:
         """See `Store.read_version`."""
-        packed = await self._database.read(
-            partial(version_rows.read_version, document=document, number=number)
-        )
+        packed = await self._database.read(partial(version_rows.read_version, document=document, number=number))
         if packed is None:
             return None
         state = await asyncio.to_thread(version_rows.unpack_state, packed.state)
@@ -171,6 +171,16 @@ class SqlStore(Store):
         """See `Store.list_set_aside`."""
         return await self._database.read(partial(version_rows.list_set_aside, document=document))
 
+    # Revocations
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """See `Store.revoke`."""
+        await self._database.write(partial(revocation_rows.revoke, revocation=revocation))
+
+    async def list_revocations(self) -> SequenceOf[Revocation]:
+        """See `Store.list_revocations`."""
+        return await self._database.read(revocation_rows.list_revocations)
+
     # Leases
 
     async def acquire_lease(self, scope: str, *, holder: str, seconds: float, at: float) -> Lease:
@@ -180,9 +190,7 @@ class SqlStore(Store):
 
     async def renew_lease(self, lease: Lease, *, seconds: float, at: float) -> Lease:
         """See `Store.renew_lease`."""
-        return await self._database.write(
-            partial(lease_rows.renew_lease, lease=lease, expires_at=at + seconds)
-        )
+        return await self._database.write(partial(lease_rows.renew_lease, lease=lease, expires_at=at + seconds))
 
     async def release_lease(self, lease: Lease) -> None:
         """See `Store.release_lease`."""

@@ -128,9 +128,7 @@ def _append_at_once(connection: sqlite3.Connection, batch: Batch, lease: Lease) 
 def _continues(connection: sqlite3.Connection, batch: Batch, lease: Lease) -> bool:
     if connection.execute(TOKEN, (lease.scope,)).fetchone() != (lease.token,):
         return False
-    return all(
-        connection.execute(END, (0, head.document)).fetchone() == (None, head.last) for head in batch.heads
-    )
+    return all(connection.execute(END, (0, head.document)).fetchone() == (None, head.last) for head in batch.heads)
 
 
 def _engine(url: URL, busy_seconds: float, *, connections: int, begin: str) -> AsyncEngine:

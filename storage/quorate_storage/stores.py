@@ -102,6 +102,15 @@ class SetAside:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """Proof that counts no more: all of a user issued up to `at`, or one token by its id. The other is empty."""
+
+    subject: str = ""
+    token_id: str = ""
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """The right to write: of the holder of `scope` with the newest `token` until `expires_at`.
 
@@ -230,9 +239,7 @@ class Store(Protocol):
         """
         ...
 
-    async def read_log(
-        self, document: DocumentId, *, after: Sequence, limit: int = 1000
-    ) -> SequenceOf[LogEntry]:
+    async def read_log(self, document: DocumentId, *, after: Sequence, limit: int = 1000) -> SequenceOf[LogEntry]:
         """Return updates still in the log with a sequence beyond `after`, oldest first."""
         ...
 
@@ -287,6 +294,16 @@ class Store(Protocol):
 
     async def list_set_aside(self, document: DocumentId) -> SequenceOf[SetAside]:
         """Return what was set aside for a document, oldest first."""
+        ...
+
+    # Revocations
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Keep a revocation for good. Revoking again adds another row, which changes nothing."""
+        ...
+
+    async def list_revocations(self) -> SequenceOf[Revocation]:
+        """Return every revocation, oldest first."""
         ...
 
     # Leases

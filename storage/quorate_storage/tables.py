@@ -94,6 +94,15 @@ set_aside = Table(
     Index("set_aside_by_document", "document_id", "id"),
 )
 
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("subject", Text, nullable=False),
+    Column("token_id", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
 leases = Table(
     "leases",
     metadata,

@@ -28,9 +28,7 @@ def save_version(connection: Connection, version: Version, packed: bytes, lease:
     """Write a version under the document's next number, and return that."""
     check_lease(connection, lease)
     read_document(connection, version.document, lock=True)
-    newest = connection.scalar(
-        select(func.max(versions.c.number)).where(versions.c.document_id == version.document)
-    )
+    newest = connection.scalar(select(func.max(versions.c.number)).where(versions.c.document_id == version.document))
     number = (newest or 0) + 1
     connection.execute(
         insert(versions).values(

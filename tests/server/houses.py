@@ -68,9 +68,7 @@ class MemoryChannel:
 class Guest:
     """A person in a room: a real Yjs document joined to it by a remembered channel."""
 
-    def __init__(
-        self, room: Room, name: str, *, may_write: bool = True, encoder: Encoder | None = None
-    ) -> None:
+    def __init__(self, room: Room, name: str, *, may_write: bool = True, encoder: Encoder | None = None) -> None:
         self.room = room
         self.doc: Doc[Any] = Doc()
         self.text = self.doc.get("text", type=Text)

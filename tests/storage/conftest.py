@@ -8,16 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.servers import PostgresServer, postgres_server, redis_server
+from tests.storage.servers import PostgresServer, redis_server
 
 numbers = count(1)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server for the whole session."""
-    with postgres_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

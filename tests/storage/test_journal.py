@@ -92,9 +92,7 @@ async def bench(*plan: Fault | Exception | None, settings: JournalSettings = AT_
         await asyncio.sleep(0)
 
     watcher = Watcher()
-    journal = Journal(
-        store, lambda: lease, settings=settings, observer=watcher, pause=pause, jitter=lambda: 1.0
-    )
+    journal = Journal(store, lambda: lease, settings=settings, observer=watcher, pause=pause, jitter=lambda: 1.0)
     async with journal:
         yield Bench(store=store, lease=lease, journal=journal, watcher=watcher, pauses=pauses)
         store.gate.set()

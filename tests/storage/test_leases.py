@@ -147,10 +147,7 @@ async def test_an_unreachable_database_does_not_stop_the_end() -> None:
 
 def holder_of_a_dead_process(*, reaped: bool) -> Holder:
     """Return the holder that a process was before it was killed."""
-    program = (
-        "import sys; from quorate_storage.leases import Holder;"
-        "print(Holder.here(), flush=True); sys.stdin.read()"
-    )
+    program = "import sys; from quorate_storage.leases import Holder;print(Holder.here(), flush=True); sys.stdin.read()"
     process = subprocess.Popen(
         [sys.executable, "-c", program],
         stdin=subprocess.PIPE,

@@ -55,9 +55,7 @@ async def test_a_newer_schema_is_left_alone(url: str) -> None:
     """A database of a newer release is refused and not changed."""
     async with SqlStore(url) as store:
         await store._database.write(
-            lambda connection: (
-                connection.execute(text("UPDATE alembic_version SET version_num = '9999'")) and None
-            )
+            lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")) and None
         )
 
     with pytest.raises(SchemaTooNew) as caught:

@@ -64,9 +64,7 @@ WRITES: dict[str, Write] = {
     "replace_tail": lambda store, document, lease: store.replace_tail(snapshot(document.id, 2), lease=lease),
     "save_version": lambda store, document, lease: store.save_version(version(document.id), lease=lease),
     "set_aside": lambda store, document, _lease: store.set_aside(aside(document.id)),
-    "acquire_lease": lambda store, _document, _lease: store.acquire_lease(
-        "other", holder="one", seconds=10, at=START
-    ),
+    "acquire_lease": lambda store, _document, _lease: store.acquire_lease("other", holder="one", seconds=10, at=START),
     "renew_lease": lambda store, _document, lease: store.renew_lease(lease, seconds=99, at=START),
 }
 
@@ -347,9 +345,7 @@ class Remote:
 
     async def until_waiting(self) -> str:
         """Wait until a connection of the store waits for a lock, and return its process."""
-        query = (
-            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
+        query = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         found = ""
         while not found:
             found = await asyncio.to_thread(self.psql, query)
@@ -357,9 +353,7 @@ class Remote:
 
 
 @asynccontextmanager
-async def remote(
-    server: PostgresServer, url: str, settings: SqlSettings | None = None
-) -> AsyncIterator[Remote]:
+async def remote(server: PostgresServer, url: str, settings: SqlSettings | None = None) -> AsyncIterator[Remote]:
     async with SqlStore(url, settings) as store, written(store, 1) as (lease, document):
         database = url.partition("?")[0].rpartition("/")[2]
         yield Remote(store, lease, document, server, database)
@@ -448,9 +442,7 @@ async def test_a_commit_under_way_delays_a_take_over(postgres: PostgresServer, p
     async with remote(postgres, postgres_url) as it:
         async with postgres_of(it.store)._writing.begin() as connection:
             await connection.run_sync(check_lease, it.lease)
-            taking = asyncio.create_task(
-                it.store.acquire_lease("all", holder="two", seconds=5, at=START + 1000)
-            )
+            taking = asyncio.create_task(it.store.acquire_lease("all", holder="two", seconds=5, at=START + 1000))
             await it.until_waiting()
             assert not taking.done()
 

@@ -50,9 +50,7 @@ async def test_the_dialects_share_a_document(server: ServerProcess) -> None:
     await ben.close()
 
 
-async def test_a_killed_server_has_everything_after_restart(
-    server: ServerProcess, dialect: type[Peer]
-) -> None:
+async def test_a_killed_server_has_everything_after_restart(server: ServerProcess, dialect: type[Peer]) -> None:
     anna = await dialect(server.websocket_url, "text/a", token_for("anna")).synced()
     for letter in "durable":
         anna.text += letter

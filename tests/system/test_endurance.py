@@ -72,9 +72,7 @@ async def seed_storm(folder: Path, *, people: int) -> None:
     options = ("--seeds", str(folder / "seeds"))
     async with ServerProcess(folder / "data", options=options) as server:
         kinds = (YWebSocketPeer, HocuspocusPeer)
-        peers = [
-            kinds[i % 2](server.websocket_url, "text/new", token_for(f"person-{i}")) for i in range(people)
-        ]
+        peers = [kinds[i % 2](server.websocket_url, "text/new", token_for(f"person-{i}")) for i in range(people)]
         await asyncio.gather(*(peer.connect() for peer in peers))
         await until(lambda: all(peer.is_synced for peer in peers), "all synced", seconds=60)
         assert {str(peer.text) for peer in peers} == {"planted once"}

@@ -41,9 +41,7 @@ def hosted_by_starlette(quorate: Quorate) -> Any:
 
 @asynccontextmanager
 async def hosted(app: Any, quorate: Quorate) -> AsyncIterator[Host]:
-    config = uvicorn.Config(
-        app, port=0, ws="websockets-sansio", log_config=None, lifespan="on", access_log=False
-    )
+    config = uvicorn.Config(app, port=0, ws="websockets-sansio", log_config=None, lifespan="on", access_log=False)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())
     await until(lambda: server.started or serving.done(), "the host started")

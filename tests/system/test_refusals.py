@@ -66,9 +66,7 @@ BAD_TOKENS: dict[str, Callable[[], str]] = {
 
 @pytest.mark.parametrize("dialect", list(DIALECTS))
 @pytest.mark.parametrize("bad", list(BAD_TOKENS))
-async def test_a_token_that_proves_nothing_opens_nothing(
-    shared_server: ServerProcess, dialect: str, bad: str
-) -> None:
+async def test_a_token_that_proves_nothing_opens_nothing(shared_server: ServerProcess, dialect: str, bad: str) -> None:
     peer = DIALECTS[dialect](shared_server.websocket_url, "text/a", BAD_TOKENS[bad]())
     await peer.connect()
     await until(lambda: peer.denied, "denied")
@@ -243,8 +241,7 @@ async def test_a_changed_policy_reaches_open_connections(tmp_path: Path) -> None
 
 async def test_draining_commits_and_sends_everybody_away(server: ServerProcess) -> None:
     peers = [
-        await DIALECTS[dialect](server.websocket_url, "text/a", token(subject=dialect)).synced()
-        for dialect in DIALECTS
+        await DIALECTS[dialect](server.websocket_url, "text/a", token(subject=dialect)).synced() for dialect in DIALECTS
     ]
     for peer in peers:
         peer.text += peer.name

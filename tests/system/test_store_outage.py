@@ -33,16 +33,10 @@ async def test_an_outage_of_60_seconds(dialect: str, tmp_path: Path) -> None:
 async def outage(kind: type[Peer], folder: Path, *, seconds: float) -> None:
     """Lock the database against its owner while three people write, and watch what they are told."""
     async with ServerProcess(folder, environment=IMPATIENT) as server:
-        peers = [
-            await kind(server.websocket_url, "text/a", token_for(f"writer-{i}")).synced() for i in range(3)
-        ]
-        writing = [
-            asyncio.create_task(write_for_ever(peer, random.Random(i))) for i, peer in enumerate(peers)
-        ]
+        peers = [await kind(server.websocket_url, "text/a", token_for(f"writer-{i}")).synced() for i in range(3)]
+        writing = [asyncio.create_task(write_for_ever(peer, random.Random(i))) for i, peer in enumerate(peers)]
         await until(lambda: len(peers[0].received) > 30, "the load has begun")
-        locked = sqlite3.connect(
-            folder / "quorate.db", isolation_level=None, timeout=10, check_same_thread=False
-        )
+        locked = sqlite3.connect(folder / "quorate.db", isolation_level=None, timeout=10, check_same_thread=False)
         await asyncio.to_thread(locked.execute, "BEGIN EXCLUSIVE")
         durable = LiveDocument(
             row[0] for row in locked.execute('SELECT "update" FROM updates ORDER BY sequence').fetchall()

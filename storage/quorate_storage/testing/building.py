@@ -25,9 +25,7 @@ async def new_document(store: Store, lease: Lease, name: str = "text/one", *, se
     return await store.create(DocumentName(name), kind="text", by=EDITOR, at=START, lease=lease, seed=seed)
 
 
-def entry(
-    document: DocumentId, sequence: int, update: bytes | None = None, *, author: UserId = EDITOR
-) -> LogEntry:
+def entry(document: DocumentId, sequence: int, update: bytes | None = None, *, author: UserId = EDITOR) -> LogEntry:
     """Return a log entry; its bytes tell its place unless they are given."""
     return LogEntry(
         document=document,

@@ -78,9 +78,7 @@ class CatalogueContract:
         names = ("A1", "a", "a%b", "a_b", "axb", "a\ud7ff1", "a\ue000", "a\U0010ffffz", "b")
         await _create(store, *names)
 
-        assert await _names(store, prefix=prefix) == tuple(
-            sorted(name for name in names if name.startswith(prefix))
-        )
+        assert await _names(store, prefix=prefix) == tuple(sorted(name for name in names if name.startswith(prefix)))
 
     async def test_tombstones_are_listed_on_request(self, store: Store) -> None:
         """A deleted document is listed only when tombstones are asked for."""
@@ -173,7 +171,5 @@ async def _names(
     limit: int = 100,
     include_deleted: bool = False,
 ) -> tuple[str, ...]:
-    found = await store.list_documents(
-        prefix=prefix, after=after, limit=limit, include_deleted=include_deleted
-    )
+    found = await store.list_documents(prefix=prefix, after=after, limit=limit, include_deleted=include_deleted)
     return tuple(document.name for document in found)

@@ -83,9 +83,7 @@ class LogContract:
 
             await _expect_conflict(store, lease, document, [wrong, entry(document.id, 3)])
 
-    @pytest.mark.parametrize(
-        "places", [[4], [3, 5], [3, 3], [4, 3], [0], [-1]], ids=lambda places: f"{places}"
-    )
+    @pytest.mark.parametrize("places", [[4], [3, 5], [3, 3], [4, 3], [0], [-1]], ids=lambda places: f"{places}")
     async def test_a_gap_is_refused(self, store: Store, places: list[int]) -> None:
         """Entries that do not continue the log one by one are refused."""
         async with written(store, 2) as (lease, document):

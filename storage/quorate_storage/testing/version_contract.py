@@ -8,7 +8,7 @@ import pytest
 
 from quorate_protocol.ids import DocumentId
 from quorate_storage.errors import DocumentMissing
-from quorate_storage.stores import Store
+from quorate_storage.stores import Revocation, Store
 from quorate_storage.testing.building import aside, entries, snapshot, version, written
 
 
@@ -28,9 +28,7 @@ class VersionContract:
     async def test_a_list_of_versions_has_no_states(self, store: Store) -> None:
         """Versions are listed oldest first, with empty states."""
         async with written(store, 0) as (lease, document):
-            kept = [
-                await store.save_version(version(document.id, name=name), lease=lease) for name in ("b", "a")
-            ]
+            kept = [await store.save_version(version(document.id, name=name), lease=lease) for name in ("b", "a")]
 
             listed = await store.list_versions(document.id)
 
@@ -59,6 +57,15 @@ class VersionContract:
 
             assert list(listed) == [replace(item, id=key) for item, key in zip(items, keys, strict=True)]
             assert (await store.load(document.id)).tail == tuple(entries(document.id, 1, 2))
+
+    async def test_revocations_are_listed_in_their_order(self, store: Store) -> None:
+        """What was revoked stays revoked, the same thing twice included."""
+        async with written(store, 0):
+            kept = [Revocation(subject="anna", at=1.5), Revocation(token_id="t-1", at=2.5)]  # noqa: S106
+            for revocation in (*kept, kept[0]):
+                await store.revoke(revocation)
+
+            assert list(await store.list_revocations()) == [*kept, kept[0]]
 
     async def test_nothing_is_kept_for_what_does_not_exist(self, store: Store) -> None:
         """A version or a set-aside update needs its document."""

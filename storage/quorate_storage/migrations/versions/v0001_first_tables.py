@@ -16,6 +16,7 @@ def upgrade() -> None:
     create_log()
     create_versions()
     create_set_aside()
+    create_revocations()
     create_leases()
 
 
@@ -81,6 +82,17 @@ def create_set_aside() -> None:
         sa.Column("at", sa.Double, nullable=False),
     )
     op.create_index("set_aside_by_document", "set_aside", ["document_id", "id"])
+
+
+def create_revocations() -> None:
+    """Create the list of what proves nothing any more."""
+    op.create_table(
+        "revocations",
+        sa.Column("id", KEY, primary_key=True, autoincrement=True),
+        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("token_id", sa.Text, nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
+    )
 
 
 def create_leases() -> None:

@@ -131,9 +131,7 @@ class AddressBook:
 
     def is_one_too_many(self, slot: Slot) -> bool:
         """Tell whether the socket has as many other documents as it may."""
-        others = sum(
-            1 for each in self._slots.values() if each is not slot and each.state is not AddressState.CLOSED
-        )
+        others = sum(1 for each in self._slots.values() if each is not slot and each.state is not AddressState.CLOSED)
         return others >= self._limits.documents_per_socket
 
     def is_near_a_bound(self) -> bool:

@@ -137,9 +137,7 @@ def skip_any(data: bytes, position: int, depth: int = 0) -> int:
     if tag not in (_ANY_ARRAY, _ANY_OBJECT):
         raise MalformedFrame(expected="an any value", received="another tag", position=position)
     if depth >= MAX_DEPTH:
-        raise MalformedFrame(
-            expected=f"values nested up to {MAX_DEPTH} deep", received="deeper", position=position
-        )
+        raise MalformedFrame(expected=f"values nested up to {MAX_DEPTH} deep", received="deeper", position=position)
     count, position = read_var_uint(data, position)
     # Each member takes at least a byte, so the end of the data bounds this loop.
     for _ in range(count):

@@ -220,9 +220,7 @@ class HocuspocusConnection:
 
     # Private: frames of documents that are not open.
 
-    def _receive_closed(
-        self, slot: Slot | None, key: bytes, kind: int, data: bytes, position: int
-    ) -> list[Event]:
+    def _receive_closed(self, slot: Slot | None, key: bytes, kind: int, data: bytes, position: int) -> list[Event]:
         """Read a frame whose exact address has no open document."""
         if kind == MessageType.AUTH:
             return [self._receive_token(slot, key, data, position)]
@@ -236,9 +234,7 @@ class HocuspocusConnection:
             slot = self._book.new(key)
             if slot is None:
                 return [Ignored("", "name_refused")]
-        if slot.state is AddressState.CLOSED or (
-            slot.state is AddressState.WAITING and kind == MessageType.CLOSE
-        ):
+        if slot.state is AddressState.CLOSED or (slot.state is AddressState.WAITING and kind == MessageType.CLOSE):
             return [self._receive_late(slot, kind)]
         self._book.enqueue(slot, AddressTrigger.FRAME, data)
         return []

@@ -17,7 +17,8 @@ anonymous, each connection needs a user id of its own for this to protect them.
 Coming back. The room removed the client with a higher clock than the client itself knows, so its
 next state looks old to everyone. The clients' own rule helps: told that it is gone, a live client
 answers with its state and a clock beyond that. `PresenceChange.answers` holds these notices for the
-sender alone.
+sender alone. `@hocuspocus/provider` 4 moves its clock likewise but keeps the answer to itself: for a
+connection that does not announce itself again, the room does so in its place.
 
 Everything is pure: the time comes in as seconds of any clock that does not go back.
 """
@@ -151,6 +152,7 @@ class Presence(Generic[ConnectionKey]):
         user: UserId,
         stamp: Mapping[str, str],
         now: float,
+        announces_again: bool = True,
     ) -> PresenceChange:
         """Take in what a connection says, and tell what to pass on.
 
@@ -164,6 +166,8 @@ class Presence(Generic[ConnectionKey]):
             user: who is connected, as verified.
             stamp: what is known of the user; written over the same keys of the state's `user`.
             now: seconds.
+            announces_again: whether the client answers the news of its own removal. One that does
+                not must speak of itself alone: repeated hearsay would bring back who is gone.
         """
         change = PresenceChange()
         speaker = _Speaker(owner, user, stamp, now)
@@ -181,6 +185,9 @@ class Presence(Generic[ConnectionKey]):
                 and record.may_be_spoken_for_by(speaker)
             ):
                 change.answers.append(record.entry())
+                if not announces_again:
+                    # The clock that the client has taken for itself once it reads the answer.
+                    self._take_in(change, speaker, record, entry._replace(clock=record.clock + 1))
         return change
 
     def leave(self, owner: ConnectionKey, now: float) -> list[AwarenessEntry]:
@@ -278,9 +285,7 @@ class Presence(Generic[ConnectionKey]):
         return len(raw) > limit or (not raw.isascii() and len(raw.encode()) > limit)
 
     @staticmethod
-    def _stamped(
-        speaker: _Speaker[ConnectionKey], record: _Record[ConnectionKey] | None, raw: str
-    ) -> str | None:
+    def _stamped(speaker: _Speaker[ConnectionKey], record: _Record[ConnectionKey] | None, raw: str) -> str | None:
         # A renewal repeats the state every 15 seconds: no need to parse it again.
         if record is not None and record.raw == raw and record.stamp == speaker.stamp:
             return record.state

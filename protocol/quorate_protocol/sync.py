@@ -27,6 +27,4 @@ def read_sync(address: str, data: bytes, position: int) -> tuple[SyncStep1 | Syn
     if kind in (UPDATE, STEP2):
         # Positional: naming the arguments costs half as much again as the whole tuple.
         return SyncUpdate(address, payload, kind == STEP2), end
-    raise MalformedFrame(
-        expected="a sync message of kind 0, 1 or 2", received="another kind", position=position
-    )
+    raise MalformedFrame(expected="a sync message of kind 0, 1 or 2", received="another kind", position=position)

@@ -97,9 +97,7 @@ class UpdateExtent(NamedTuple):
     def is_within(self, state_vector: Mapping[ClientId, int]) -> bool:
         """Tell whether all of it is within a state vector, as `is_covered` does."""
         known = state_vector.get
-        return all(
-            end <= known(client, 0) for ends in (self.ends, self.delete_ends) for client, end in ends.items()
-        )
+        return all(end <= known(client, 0) for ends in (self.ends, self.delete_ends) for client, end in ends.items())
 
 
 class DecodedUpdate(NamedTuple):

@@ -179,9 +179,7 @@ def _cut_short(expected: str, position: int) -> MalformedFrame:
 
 
 def _too_long(length: int, left: int, position: int) -> MalformedFrame:
-    return MalformedFrame(
-        expected=f"at most {left} bytes", received=f"a length of {length}", position=position
-    )
+    return MalformedFrame(expected=f"at most {left} bytes", received=f"a length of {length}", position=position)
 
 
 _ONE_BYTE: Final = tuple(bytes((value,)) for value in range(256))

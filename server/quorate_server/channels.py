@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from starlette.types import Message, Receive, Scope, Send
 
+from quorate_protocol.closing import CloseCode
 from quorate_server.frames import Frames
 
 EXTENSION = "quorate.frames"
@@ -225,7 +226,9 @@ class AsgiChannel:
             if message["type"] == "websocket.disconnect":
                 return int(message.get("code") or _NO_CODE)
             data: bytes | None = message.get("bytes")
-            if data is not None and not self._closed:
+            if data is None:
+                self.close(CloseCode.UNSUPPORTED_DATA, "binary messages only")
+            elif not self._closed:
                 on_message(data)
 
     async def _send_all(self) -> None:

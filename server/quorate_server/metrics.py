@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from quorate_protocol.closing import Dialect
+
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
@@ -21,6 +23,8 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         seconds, sizes = _SECONDS, _SIZES
         self.connections = Gauge("quorate_connections", "Open WebSockets", ["dialect"], registry=registry)
+        for dialect in (Dialect.Y_WEBSOCKET, Dialect.HOCUSPOCUS):
+            self.connections.labels(dialect)  # shown from the start, not from the first visitor on
         self.sessions = self._gauge("sessions", "Documents open on connections")
         self.rooms = self._gauge("rooms", "Documents in memory")
         self.large_documents = self._gauge("large_documents", "Open documents over half their size limit")

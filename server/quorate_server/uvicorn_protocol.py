@@ -19,6 +19,7 @@ from websockets.exceptions import InvalidState
 from websockets.frames import Frame
 from websockets.http11 import Request
 
+from quorate_protocol.closing import CloseCode
 from quorate_server.channels import EXTENSION, MessageHandler
 
 _ABNORMAL = 1006
@@ -155,10 +156,13 @@ class FramesProtocol(WebSocketsSansIOProtocol):
             cast("dict[str, Any]", scope["extensions"])[EXTENSION] = self
 
     def send_receive_event_to_app(self) -> None:
-        """Hand a whole message to the callback when there is one."""
-        on_message = self._on_message
-        if on_message is None or self.curr_msg_data_type != "bytes":
+        """Hand a whole message to the callback when there is one; its application speaks no text."""
+        if self._on_message is None:
             super().send_receive_event_to_app()
+            return
+        if self.curr_msg_data_type != "bytes":
+            self.frames = []
+            self.close(CloseCode.UNSUPPORTED_DATA, "binary messages only")
             return
         data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
         self.frames = []

@@ -27,9 +27,7 @@ _UPDATE = bytes.fromhex("0164 0002 0e 010101002801016d016b017d0100".replace(" ",
 _RESET = "01 64 07 10 52 65 73 65 74 20 43 6f 6e 6e 65 63 74 69 6f 6e"
 
 
-def _authenticate(
-    name: str, token: str = "t", *, session: str | None = None, is_refresh: bool = False
-) -> Authenticate:
+def _authenticate(name: str, token: str = "t", *, session: str | None = None, is_refresh: bool = False) -> Authenticate:
     address = name if session is None else f"{name}\0{session}"
     return Authenticate(address, DocumentName(name), session, token, None, is_refresh)
 

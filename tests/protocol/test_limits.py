@@ -17,9 +17,7 @@ def test_every_limit_has_its_reason() -> None:
     explained = {
         field.target.id
         for field, text in pairs
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(text, ast.Expr)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr)
     }
 
     assert explained == {field.name for field in dataclasses.fields(Limits)}

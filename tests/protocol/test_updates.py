@@ -108,9 +108,7 @@ def test_neighbours_stand_for_the_parent() -> None:
 
 
 def test_the_parent_may_be_an_item_and_have_a_key() -> None:
-    assert _only("28 00 02 03 01 6b 01 7e") == Struct(
-        _1, 0, 1, "item", "any", parent=(ClientId(2), 3), key="k"
-    )
+    assert _only("28 00 02 03 01 6b 01 7e") == Struct(_1, 0, 1, "item", "any", parent=(ClientId(2), 3), key="k")
 
 
 def test_a_key_behind_a_neighbour_is_not_written() -> None:
@@ -145,16 +143,12 @@ def test_an_empty_update_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(("known", "covered"), [({}, False), ({1: 2}, False), ({1: 3}, True)])
-def test_an_insertion_is_covered_when_all_of_it_is_known(
-    known: dict[ClientId, int], *, covered: bool
-) -> None:
+def test_an_insertion_is_covered_when_all_of_it_is_known(known: dict[ClientId, int], *, covered: bool) -> None:
     assert is_covered(_update(f"04 {_ROOT_T} 03 616161"), known) is covered
 
 
 @pytest.mark.parametrize(("known", "covered"), [({}, False), ({1: 6}, False), ({1: 7}, True)])
-def test_a_deletion_is_covered_when_what_it_deletes_is_known(
-    known: dict[ClientId, int], *, covered: bool
-) -> None:
+def test_a_deletion_is_covered_when_what_it_deletes_is_known(known: dict[ClientId, int], *, covered: bool) -> None:
     assert is_covered(bytes.fromhex("00 01 01 01 05 02"), known) is covered
 
 

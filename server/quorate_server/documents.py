@@ -31,9 +31,10 @@ from quorate_protocol.state_vectors import decode_state_vector
 from quorate_protocol.updates import (
     EMPTY_UPDATE,
     DecodedUpdate,
+    Id,
+    Struct,
     UpdateExtent,
     decode_update,
-    is_covered,
     measure_update,
     update_ends,
 )
@@ -60,6 +61,15 @@ class Applied:
     is_parked_outside: bool = False
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """An update that waits, and one operation that it lacks: while that is missing there is nothing to do."""
+
+    update: bytes
+    extent: UpdateExtent
+    lacks: Id | None
+
+
 class LiveDocument:
     """A document that updates can be applied to, and that can be asked for what somebody lacks.
 
@@ -76,7 +86,7 @@ class LiveDocument:
         self._doc: Doc[Any] = Doc()
         self._emitted: list[bytes] = []
         self._subscription = self._doc.observe(self._on_transaction)
-        self._waiting: list[bytes] = []
+        self._waiting: list[_Waiting] = []
         self._max_depth = nesting_levels
         self._depth_bound = 0
         self.version = 0
@@ -90,7 +100,7 @@ class LiveDocument:
     @property
     def waiting(self) -> tuple[bytes, ...]:
         """Updates that were accepted and still wait for what they depend on."""
-        return tuple(self._waiting)
+        return tuple(each.update for each in self._waiting)
 
     def close(self) -> None:
         """Let go of the engine's document. Without this it is never freed.
@@ -135,7 +145,8 @@ class LiveDocument:
                 malformed.append(position)
                 continue
             listing = decode_update(update)
-            (judged if self._has_dependencies(listing) else parked).append(update)
+            lacks = _first_missing(listing, self._known())
+            (judged if lacks is None else parked).append(update)
             decoded.append(listing)
         before = self.state_vector()
         undo = self._undo_manager(decoded)
@@ -171,14 +182,34 @@ class LiveDocument:
         emitted = b"".join(self._emitted) if len(self._emitted) == 1 else b""
         return emitted or (self.missing_from(before) if self._emitted else b"")
 
-    def release_waiting(self) -> tuple[bytes, ...]:
-        """Return the waiting updates that have taken effect meanwhile, and wait for them no more."""
+    def release_waiting(self) -> tuple[tuple[bytes, ...], bytes]:
+        """Let go of the waiting updates that have taken effect; return them, and what was new in the last of them.
+
+        The engine keeps what waits too, but merges and at times forgets it. An update whose missing operation
+        has come is therefore applied again; what is new in it then must be logged and relayed like any other.
+
+        Raises:
+            EnginePanic: the document can no longer be used.
+        """
         if not self._waiting:
-            return ()
-        still = self._parked_among(self._waiting)
-        released = tuple(update for update in self._waiting if update not in still)
-        self._waiting = still
-        return released
+            return (), b""
+        known = self._known()
+        ready = [
+            each
+            for each in self._waiting
+            if each.lacks is not None
+            and known.get(each.lacks[0], 0) > each.lacks[1]
+            and not each.extent.is_within(known)
+        ]
+        emitted = b""
+        if ready:
+            emitted, _ = self._transact([each.update for each in ready])
+            known = self._known()
+            for each in ready:
+                each.lacks = _first_missing(decode_update(each.update), dict(known))
+        released = tuple(each.update for each in self._waiting if each.extent.is_within(known))
+        self._waiting = [each for each in self._waiting if not each.extent.is_within(known)]
+        return released, emitted
 
     # Reading
 
@@ -279,32 +310,11 @@ class LiveDocument:
     def _park(self, applied: Sequence[tuple[bytes, UpdateExtent]]) -> tuple[bytes, ...]:
         """Return, and keep as waiting, those of the updates just applied that took no effect yet."""
         known = self._known()
-        parked = tuple(update for update, extent in applied if not extent.is_within(known))
-        self._waiting.extend(parked)
-        return parked
-
-    def _parked_among(self, updates: Sequence[bytes]) -> list[bytes]:
-        known = self._known()
-        return [update for update in updates if not is_covered(update, known)]
-
-    def _has_dependencies(self, listing: DecodedUpdate) -> bool:
-        """Whether everything that `listing` builds on is known here or comes within it."""
-        known = self._known()
-        for struct in listing.structs:
-            if struct.clock > known.get(struct.client, 0):
-                return False
-            if struct.kind == "skip":  # a gap: what follows it depends on what is missing
-                continue
-            end = struct.clock + struct.length
-            known[struct.client] = max(known.get(struct.client, 0), end)
-        needed = [
-            place
-            for struct in listing.structs
-            for place in (struct.origin, struct.right_origin, struct.parent)
-            if isinstance(place, tuple)
-        ]
-        needed += [(d.client, d.clock + d.length - 1) for d in listing.deletes]
-        return all(clock < known.get(client, 0) for client, clock in needed)
+        parked = [(update, extent) for update, extent in applied if not extent.is_within(known)]
+        for update, extent in parked:
+            lacks = _first_missing(decode_update(update), dict(known))
+            self._waiting.append(_Waiting(update, extent, lacks))
+        return tuple(update for update, _ in parked)
 
     def _undo_manager(self, decoded: Sequence[DecodedUpdate]) -> UndoManager:
         roots = set(self._doc.keys())
@@ -330,6 +340,27 @@ _GUARDED = "guarded"
 """Origin of transactions that may have to be undone."""
 
 
+def _first_missing(listing: DecodedUpdate, known: dict[ClientId, int]) -> Id | None:
+    """Return an operation that `listing` builds on and that is neither known nor comes within it; None if all are.
+
+    Adds what comes within it to `known`.
+    """
+    for struct in listing.structs:
+        clock = known.get(struct.client, 0)
+        if struct.clock > clock:
+            return struct.client, clock
+        if struct.kind != "skip":  # a gap: what follows it depends on what is missing
+            known[struct.client] = max(clock, struct.clock + struct.length)
+    needed = [
+        place
+        for struct in listing.structs
+        for place in (struct.origin, struct.right_origin, struct.parent)
+        if isinstance(place, tuple)
+    ]
+    needed += [(d.client, d.clock + d.length - 1) for d in listing.deletes if d.length]
+    return next((place for place in needed if place[1] >= known.get(place[0], 0)), None)
+
+
 # Reading a document as JSON
 
 
@@ -351,10 +382,22 @@ def render_json(state: bytes) -> dict[str, Any]:
     return view
 
 
+def effective_structs(listing: DecodedUpdate) -> list[Struct]:
+    """Return the structs of a whole state that take effect: what follows a gap only waits there."""
+    behind_gap: set[ClientId] = set()
+    effective: list[Struct] = []
+    for struct in listing.structs:
+        if struct.kind == "skip":
+            behind_gap.add(struct.client)
+        elif struct.client not in behind_gap:
+            effective.append(struct)
+    return effective
+
+
 def _root_kinds(listing: DecodedUpdate) -> dict[str, type[Any]]:
     """Tell what each root looks like from what it contains."""
     kinds: dict[str, type[Any]] = {}
-    for struct, root in ParentFinder(listing.structs).children_of_roots():
+    for struct, root in ParentFinder(effective_structs(listing)).children_of_roots():
         if struct.key is not None:
             kinds[root] = Map
         elif struct.content in {"string", "format", "embed"}:

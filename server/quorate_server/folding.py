@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from typing import ParamSpec, TypeVar
 
 from quorate_protocol.updates import decode_update
-from quorate_server.documents import LiveDocument, render_json
+from quorate_server.documents import LiveDocument, effective_structs, render_json
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,12 +76,19 @@ def _waiting(updates: Sequence[bytes]) -> tuple[bytes, ...]:
 def state_hash(state: bytes) -> str:
     """Return a hash equal for equal documents: of the JSON view and of every inserted and deleted range.
 
-    The encoded bytes themselves are no measure: one state has several encodings.
+    The encoded bytes themselves are no measure: one state has several encodings, and the engine may mix into
+    them what only waits for something else.
     """
     listing = decode_update(state)
-    deletions = sorted((d.client, d.clock, d.length) for d in listing.deletes)
+    structs = effective_structs(listing)
+    ends: dict[int, int] = {}
+    for struct in structs:
+        ends[struct.client] = max(ends.get(struct.client, 0), struct.clock + struct.length)
+    deletions = sorted(
+        (d.client, d.clock, d.length) for d in listing.deletes if d.clock + d.length <= ends.get(d.client, 0)
+    )
     view = json.dumps(render_json(state), sort_keys=True, default=str)
-    return hashlib.sha256(f"{view}{deletions}".encode()).hexdigest()
+    return hashlib.sha256(f"{view}{sorted(ends.items())}{deletions}".encode()).hexdigest()
 
 
 class Folder:

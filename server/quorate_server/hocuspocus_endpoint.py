@@ -51,13 +51,16 @@ async def serve_hocuspocus(house: House, scope: Scope, receive: Receive, send: S
 class _Open:
     """One open document of a socket."""
 
-    __slots__ = ("is_asked_for_token", "name", "room", "session")
+    __slots__ = ("awaits_token", "is_asked_for_token", "name", "room", "session")
 
     def __init__(self, name: DocumentName, session: Session, room: Room) -> None:
         self.name = name
         self.session = session
         self.room = room
         self.is_asked_for_token = False
+        """Whether the token in force is one that its holder was asked to replace."""
+        self.awaits_token = False
+        """Whether no answer has come."""
 
 
 class HocuspocusConnection(Connection):
@@ -119,6 +122,10 @@ class HocuspocusConnection(Connection):
         access = self.house.access
         for address, document in tuple(self._documents.items()):
             user = document.session.user
+            if document.awaits_token and _has_expired(user, now):
+                # Version 2 does not know the question. It brings a fresh token when it reconnects.
+                self.close(CloseCode.TIMED_OUT, "the token has expired: reconnect with a fresh one")
+                return
             try:
                 access.check_alive(user, now=now)
                 access.require(user, Action.READ, document.name)
@@ -128,9 +135,8 @@ class HocuspocusConnection(Connection):
             may_write = access.may(user, Action.WRITE, document.name)
             if may_write != document.session.may_write:
                 self._change_scope(address, document, may_write=may_write)
-            is_due = user.expires_at is not None and now >= user.expires_at - TOKEN_REQUEST_SECONDS
-            if is_due and not document.is_asked_for_token:
-                document.is_asked_for_token = True
+            if _has_expired(user, now + TOKEN_REQUEST_SECONDS) and not document.is_asked_for_token:
+                document.is_asked_for_token = document.awaits_token = True
                 self.channel.write(Frames([hocuspocus.encode_token_request(address)]))
 
     # One token
@@ -189,8 +195,10 @@ class HocuspocusConnection(Connection):
         if document.session.user.id != user.id:
             self._end(address, Unavailable("the token is somebody else's: reconnect"))
             return
+        is_fresh = user.expires_at != document.session.user.expires_at
         document.session.user = user
-        document.is_asked_for_token = False
+        document.awaits_token = False
+        document.is_asked_for_token = document.is_asked_for_token and not is_fresh
         may_write = self.house.access.may(user, Action.WRITE, document.name)
         self._change_scope(address, document, may_write=may_write)
 
@@ -235,3 +243,7 @@ class HocuspocusConnection(Connection):
         frames = self._protocol.frames_to_send()
         if frames:
             self.channel.write(Frames(frames))
+
+
+def _has_expired(user: User, now: float) -> bool:
+    return user.expires_at is not None and now >= user.expires_at

@@ -268,12 +268,11 @@ class Room:
         while waiting:
             group = waiting.pop(0)
             try:
-                applied = self._apply(group)
+                self._record(batch, group, self._apply(group))
             except EnginePanic as panic:
                 self._inbox = [incoming for left in waiting for incoming in left] + self._inbox
                 self._start_rebuilding(panic, group)
                 break
-            self._record(batch, group, applied)
         self._commit(batch)
 
     def _apply(self, group: Sequence[Incoming]) -> Applied:
@@ -309,7 +308,7 @@ class Room:
             sound = self._record_parked(batch, sound, applied)
         batch.waiting.extend(incoming for incoming in sound if incoming.done is not None)
         self._record_due(batch, sound, is_new=bool(applied.update))
-        self._release_parked(batch)
+        self._release_parked(batch, author)
 
     def _record_parked(self, batch: Batch, sound: Sequence[Incoming], applied: Applied) -> list[Incoming]:
         """Keep what waits for something it depends on, and ask its author for that; return the rest."""
@@ -350,11 +349,14 @@ class Room:
                 answers += [refused] * len(sound)
             batch.then.append(lambda: session.send(*answers))
 
-    def _release_parked(self, batch: Batch) -> None:
+    def _release_parked(self, batch: Batch, author: UserId) -> None:
         """Acknowledge updates that waited for what they depend on and have taken effect now."""
         if not self._parked:
             return
-        released = set(self.live.release_waiting())
+        released, emitted = self.live.release_waiting()
+        if emitted:
+            batch.entries.append(self._numbered(emitted, author))
+            batch.relays.append(emitted)
         still: list[tuple[bytes, Session | None]] = []
         for update, session in self._parked:
             if update not in released:

@@ -17,9 +17,7 @@ from typing import Any
 
 from pycrdt import Doc, Text, TransactionEvent
 
-FOLDER = Path(
-    os.environ.get("QUORATE_TRACES", Path(__file__).parents[3] / "shared" / "data" / "editing-traces")
-)
+FOLDER = Path(os.environ.get("QUORATE_TRACES", Path(__file__).parents[3] / "shared" / "data" / "editing-traces"))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import cedarpy
 
@@ -43,7 +42,7 @@ class Access:
         self._folder = policy_folder
         self._stamp: tuple[tuple[str, int], ...] = ()
         self._policies = cedarpy.PolicySet.from_str(_default_policies())
-        self._decisions: dict[tuple[Any, ...], bool] = {}
+        self._decisions: dict[tuple[object, ...], bool] = {}
         self._revocations: list[Revocation] = []
         self.generation = 0
         """Grows whenever decisions may have changed."""
@@ -120,7 +119,7 @@ class Access:
             "context": {},
         }
         groups = [{"type": "Group", "id": group} for group in sorted(user.groups)]
-        entities: list[dict[str, Any]] = [
+        entities: list[dict[str, object]] = [
             {
                 "uid": {"type": "User", "id": user.id},
                 "attrs": {"role": user.role, "name": user.name},
@@ -129,10 +128,10 @@ class Access:
             {
                 "uid": {"type": "Document", "id": name},
                 "attrs": {"name": name, "kind": kind_of(name)},
-                "parents": [],
+                "parents": list[object](),
             },
-            *({"uid": group, "attrs": {}, "parents": []} for group in groups),
         ]
+        entities.extend({"uid": group, "attrs": {}, "parents": list[object]()} for group in groups)
         result = cedarpy.is_authorized(  # pyright: ignore[reportUnknownMemberType] - its stubs are bare
             request, self._policies, entities
         )

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import uvloop
@@ -26,13 +25,13 @@ from quorate_server.seeding import seeds_folder
 from quorate_server.settings import Settings, load_settings
 from quorate_server.tokens import ROLES, sign_token
 
-CONTEXT: dict[str, Any] = {
+CONTEXT: dict[str, object] = {
     "help_option_names": ["-h", "--help"],
     "auto_envvar_prefix": None,
     "max_content_width": 100,
 }
 
-Command = Callable[..., Any]
+Command = Callable[..., None]
 
 
 def main() -> None:
@@ -83,7 +82,7 @@ def serving_options(command: Command) -> Command:
 @click.option("--allowed-origins", help="Web origins that may connect, comma-separated.  [default: any]")
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="[default: text]")
-def serve(*, open_: bool | None, **given: Any) -> None:
+def serve(*, open_: bool | None, **given: object) -> None:
     """Run the server until it is told to stop.
 
     It says on one line when it is ready, and /readyz answers 200 from then on. On SIGTERM it accepts nobody

@@ -17,7 +17,7 @@ and to everybody else. Three facts of the engine shape this module:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,6 +68,12 @@ class _Waiting:
     update: bytes
     extent: UpdateExtent
     lacks: Id | None
+
+    def is_ready(self, known: Mapping[ClientId, int]) -> bool:
+        """Whether what it lacked has come and it has not taken effect by itself."""
+        if self.lacks is None or known.get(self.lacks[0], 0) <= self.lacks[1]:
+            return False
+        return not self.extent.is_within(known)
 
 
 class LiveDocument:
@@ -194,13 +200,7 @@ class LiveDocument:
         if not self._waiting:
             return (), b""
         known = self._known()
-        ready = [
-            each
-            for each in self._waiting
-            if each.lacks is not None
-            and known.get(each.lacks[0], 0) > each.lacks[1]
-            and not each.extent.is_within(known)
-        ]
+        ready = [each for each in self._waiting if each.is_ready(known)]
         emitted = b""
         if ready:
             emitted, _ = self._transact([each.update for each in ready])
@@ -364,7 +364,7 @@ def _first_missing(listing: DecodedUpdate, known: dict[ClientId, int]) -> Id | N
 # Reading a document as JSON
 
 
-def render_json(state: bytes) -> dict[str, Any]:
+def render_json(state: bytes) -> dict[str, object]:
     """Return the JSON view of an encoded state: one member for each root.
 
     Yjs does not store what a root is, only its content, so each is read as what it looks like: text as a
@@ -374,7 +374,7 @@ def render_json(state: bytes) -> dict[str, Any]:
     doc: Doc[Any] = Doc()
     doc.apply_update(state)
     kinds = _root_kinds(decode_update(state))
-    view: dict[str, Any] = {}
+    view: dict[str, object] = {}
     for name in sorted(doc.keys()):
         kind = kinds.get(name, Map)
         root = doc.get(name, type=kind)

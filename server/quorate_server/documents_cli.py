@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypeVar
 
 import click
 from rich.console import Console
@@ -38,9 +38,10 @@ OPERATOR = UserId("operator")
 """The author of what the command line writes."""
 
 PAGE = 500
+T = TypeVar("T")
 
 
-def database_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def database_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say which database is meant."""
     data = click.option("--data", default="./data", envvar="QUORATE_DATA", show_default=True, help="Data folder.")
     database = click.option("--database", default="", envvar="QUORATE_DATABASE", help="Database URL, if not in --data.")
@@ -249,12 +250,12 @@ async def _lease(store: SqlStore) -> AsyncGenerator[Lease]:
         ) from error
 
 
-def _on_store(work: Callable[[SqlStore], Awaitable[Any]], *, data: str, database: str) -> Any:
+def _on_store(work: Callable[[SqlStore], Awaitable[T]], *, data: str, database: str) -> T:
     settings = Settings(data=data, database=database)
     if not database and not (Path(data) / "quorate.db").exists():
         raise DocumentNotFound(f"there is no database in {data!r}: give --data or --database")
 
-    async def opened() -> Any:
+    async def opened() -> T:
         async with SqlStore(settings.database_url) as store:
             return await work(store)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
@@ -53,7 +53,7 @@ class DocumentList(Model):
 class DocumentView(DocumentInfo):
     """A document with its content as JSON: one member for each Yjs root."""
 
-    content: dict[str, Any]
+    content: dict[str, object]
     people: Annotated[int, Field(description="Sessions that have it open now")]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any
 
 _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {
     "message",
@@ -35,7 +34,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as JSON."""
-        entry: dict[str, Any] = {
+        entry: dict[str, object] = {
             "at": round(record.created, 6),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -59,5 +58,5 @@ def configure_logs(*, level: str, form: str) -> None:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
-def _extras(record: logging.LogRecord) -> dict[str, Any]:
+def _extras(record: logging.LogRecord) -> dict[str, object]:
     return {k: v for k, v in record.__dict__.items() if k not in _STANDARD and k[0] != "_"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -32,12 +31,12 @@ class Endpoint:
     query: tuple[str, ...] = ()
 
 
-def describe(endpoints: Sequence[Endpoint], *, version: str = "0.1.0") -> dict[str, Any]:
+def describe(endpoints: Sequence[Endpoint], *, version: str = "0.1.0") -> dict[str, object]:
     """Return the OpenAPI document of these endpoints."""
     models = {m for e in endpoints for m in (e.body, e.answer) if m is not None} | {Problem}
     ordered = sorted(models, key=lambda model: model.__name__)
     _, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=_REFERENCE)
-    paths: dict[str, Any] = {}
+    paths: dict[str, dict[str, object]] = {}
     for endpoint in endpoints:
         path = endpoint.path.replace(":path", "")
         paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint)
@@ -53,15 +52,15 @@ def describe(endpoints: Sequence[Endpoint], *, version: str = "0.1.0") -> dict[s
     }
 
 
-def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    parameters: list[dict[str, Any]] = [
+def _operation(endpoint: Endpoint) -> dict[str, object]:
+    parameters: list[dict[str, object]] = [
         {"name": name, "in": "query", "schema": {"type": "string"}} for name in endpoint.query
     ]
     if "{name" in endpoint.path:
         text = {"type": "string", "minLength": 1, "maxLength": 256}
         parameters.append({"name": "name", "in": "path", "required": True, "schema": text})
     problem = {"application/problem+json": {"schema": _ref(Problem)}}
-    operation: dict[str, Any] = {
+    operation: dict[str, object] = {
         "operationId": endpoint.handler.__name__,
         "summary": (inspect.getdoc(endpoint.handler) or "").partition("\n")[0],
         "parameters": parameters,
@@ -79,7 +78,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     return operation
 
 
-def _content(endpoint: Endpoint) -> dict[str, Any]:
+def _content(endpoint: Endpoint) -> dict[str, object]:
     if endpoint.status == 204:  # noqa: PLR2004 - RFC 9110: no content
         return {}
     if endpoint.answer is not None:

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from quorate_protocol.limits import DEFAULT_LIMITS, Limits
 from quorate_server.errors import SettingsError
@@ -22,7 +22,10 @@ _NOT_SETTINGS = frozenset({"QUORATE_FUZZ_CASES", "QUORATE_SOAK", "QUORATE_TEST_D
 """Variables of the test suite, which runs the server with its own environment."""
 
 
-def setting(default: Any, help_text: str) -> Any:
+T = TypeVar("T")
+
+
+def setting(default: T, help_text: str) -> T:
     """Declare a field of `Settings` with its default and its line of help."""
     return field(default=default, metadata={"help": help_text})
 
@@ -110,14 +113,14 @@ def load_settings(
     *,
     environment: Mapping[str, str],
     file: Path | None = None,
-    given: Mapping[str, Any] | None = None,
+    given: Mapping[str, object] | None = None,
 ) -> Settings:
     """Merge the command line (`given`), the environment and `quorate.toml` into checked settings.
 
     Raises:
         SettingsError: an unknown name (the nearest right one is suggested) or a value of the wrong type.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {}  # each was converted to the type of its field
     if file is not None and file.exists():
         values |= _named(tomllib.loads(file.read_text("utf-8")), source=str(file))
     from_environment = {
@@ -133,8 +136,8 @@ def load_settings(
     return settings
 
 
-def _named(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _named(raw: Mapping[str, object], *, source: str) -> dict[str, object]:
+    values: dict[str, object] = {}
     for name, value in raw.items():
         if name not in _SETTING_NAMES | _LIMIT_NAMES:
             near = difflib.get_close_matches(name, _SETTING_NAMES | _LIMIT_NAMES, n=1)
@@ -145,7 +148,7 @@ def _named(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     return values
 
 
-def _converted(name: str, value: Any, wanted: type[Any]) -> Any:
+def _converted(name: str, value: object, wanted: type[Any]) -> object:
     if isinstance(value, wanted):
         return value
     text = str(value).strip()

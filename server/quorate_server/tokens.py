@@ -199,13 +199,13 @@ def sign_token(
     now: float,
 ) -> str:
     """Return a token signed with the HMAC secret, valid from `now` for `expires_seconds`."""
-    claims: dict[str, Any] = {"sub": subject, "iat": int(now), "exp": int(now + expires_seconds)}
+    claims: dict[str, object] = {"sub": subject, "iat": int(now), "exp": int(now + expires_seconds)}
     optional = {"name": name, "groups": list(groups), "role": role, "iss": issuer, "aud": audience}
     claims |= {claim: value for claim, value in optional.items() if value}
     return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(secret))
 
 
-def _verified(token: str, key: OctKey | KeySet, algorithms: Sequence[str]) -> Mapping[str, Any]:
+def _verified(token: str, key: OctKey | KeySet, algorithms: Sequence[str]) -> Mapping[str, object]:
     if not token:
         raise NotAuthenticated("a token is needed")
     if len(token) > MAX_TOKEN_BYTES:
@@ -220,7 +220,7 @@ def _verified(token: str, key: OctKey | KeySet, algorithms: Sequence[str]) -> Ma
         raise NotAuthenticated("the token cannot be read") from error
 
 
-def _as_list(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[object]:
     if value is None:
         return []
     return [value] if isinstance(value, str) else list(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from quorate_protocol.ids import UserId
 
@@ -24,7 +23,7 @@ class User:
     token_id: str | None = None
     issued_at: float | None = None
     expires_at: float | None = None
-    claims: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    claims: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property
     def stamp(self) -> dict[str, str]:

@@ -100,7 +100,6 @@ class DocumentTooLarge(Refused):
 
     code: ClassVar[str] = "document-too-large"
     status: ClassVar[int] = 413
-    close_code: ClassVar[int] = 4413
 
 
 class Conflict(Refused):

@@ -28,11 +28,11 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from quorate_protocol.errors import LimitExceeded
+from quorate_protocol.errors import LimitExceeded, RemoteProtocolError
 from quorate_protocol.ids import DocumentName, UserId
 from quorate_protocol.ids import Sequence as LogPlace
 from quorate_protocol.limits import Limits
-from quorate_protocol.updates import EMPTY_UPDATE, DecodedUpdate
+from quorate_protocol.updates import EMPTY_UPDATE, DecodedUpdate, measure_update
 from quorate_server.batches import Action, Batch, Incoming
 from quorate_server.documents import EMPTY_STATE_VECTOR, Applied, LiveDocument
 from quorate_server.errors import (
@@ -196,11 +196,11 @@ class Room:
         if self.is_ended:
             return
         if not session.may_write:
-            self._refuse_read_only(session, update, is_step2=is_step2)
+            self._refuse(session, update, "read-only: your edits are not shared", is_step2=is_step2)
         elif update == EMPTY_UPDATE:
             self._after_commit(lambda: self._acknowledge(session, 1))
-        elif self.size_bytes > self._limits.document_bytes and not self._has_room():
-            session.end(self._full())
+        elif self._is_full() and not _only_deletes(update):
+            self._refuse(session, update, str(self._full()), is_step2=is_step2)
         else:
             self._enqueue(Incoming(session.user, update, session))
 
@@ -211,7 +211,7 @@ class Room:
             MalformedUpdate: it is no update; nothing was changed.
             Refused: a guard refused it, or the document is full or ended; nothing was changed.
         """
-        if self.size_bytes > self._limits.document_bytes and not self._has_room():
+        if self._is_full() and not _only_deletes(update):
             raise self._full()
         if self.is_ended:
             raise Unavailable("the document is being closed: try again")
@@ -378,23 +378,23 @@ class Room:
         self.size_bytes += len(update)
         return LogEntry(document=self.document.id, sequence=place, update=update, author=author, at=time.time())
 
-    def _refuse_read_only(self, session: Session, update: bytes, *, is_step2: bool) -> None:
-        """Answer an edit of somebody who may not edit; a step 2 that holds nothing new is no edit."""
+    def _refuse(self, session: Session, update: bytes, why: str, *, is_step2: bool) -> None:
+        """Answer an edit that is not even looked at; a step 2 that holds nothing new is no edit."""
         is_known = is_step2 and not self._is_rebuilding and self.live.covers(update)
         answer = session.encoder.saved(saved=is_known)
         if not is_known:
-            self._house.metrics.refused("read_only")
+            self._house.metrics.refused("full" if session.may_write else "read_only")
         if answer is not None:
             session.send(answer)
-        elif not is_known and not session.is_told_read_only:
-            session.is_told_read_only = True
-            session.send(session.encoder.notice("read-only: your edits are not shared"))
+        elif not is_known and not session.is_told_of_refusal:
+            session.is_told_of_refusal = True
+            session.send(session.encoder.notice(why))
 
-    def _has_room(self) -> bool:
-        """Measure the document exactly; the running total only ever overestimates."""
-        if not self._is_rebuilding:
+    def _is_full(self) -> bool:
+        """Whether the document passes its limit; the running total only ever overestimates, so measure then."""
+        if self.size_bytes > self._limits.document_bytes and not self._is_rebuilding:
             self.size_bytes = len(self.live.encode())
-        return self.size_bytes <= self._limits.document_bytes
+        return self.size_bytes > self._limits.document_bytes
 
     def _full(self) -> DocumentTooLarge:
         limit = self._limits.document_bytes
@@ -526,6 +526,14 @@ def pieces(stored: StoredState) -> Iterable[bytes]:
         yield from stored.snapshot.waiting
     for entry in stored.tail:
         yield entry.update
+
+
+def _only_deletes(update: bytes) -> bool:
+    """Whether an update adds nothing, so that a full document may take it."""
+    try:
+        return not measure_update(update).ends
+    except RemoteProtocolError:
+        return False
 
 
 def _by_author(inbox: Sequence[Incoming]) -> list[list[Incoming]]:

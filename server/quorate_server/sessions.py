@@ -125,7 +125,7 @@ class Session:
         "channel",
         "encoder",
         "end",
-        "is_told_read_only",
+        "is_told_of_refusal",
         "may_write",
         "user",
     )
@@ -146,7 +146,7 @@ class Session:
         self.may_write = may_write
         self.end = end
         self.announces_again = announces_again
-        self.is_told_read_only = False
+        self.is_told_of_refusal = False
 
     def send(self, *payloads: bytes) -> None:
         """Send messages to this session alone."""

@@ -271,10 +271,26 @@ async def test_a_full_document_takes_no_more() -> None:
         anna = Guest(room, "anna")
         anna.type("x" * 300)
         await until(lambda: room.is_durable, "durable")
+        anna.channel.frames.clear()
         anna.type("more")
-        assert isinstance(anna.ended, DocumentTooLarge)
+        assert [frame[:2] for frame in anna.channel.frames] == [b"\x02\x00"]  # told why, and not closed
+        assert b"full" in anna.channel.frames[0]
         with pytest.raises(DocumentTooLarge):
             await room.write(anna.user, anna.made[-1])
+
+
+async def test_a_full_document_can_still_be_shortened() -> None:
+    async with open_rooms(document_bytes=200) as rooms:
+        room = await open_room(rooms)
+        anna = Guest(room, "anna")
+        anna.type("x" * 300)
+        await until(lambda: room.is_durable, "durable")
+        anna.made.clear()
+        del anna.text[0:290]
+        anna.send(anna.made[-1])
+        await until(lambda: room.is_durable, "durable")
+        anna.type("!")
+        assert render_json(await room.read()) == {"text": "x" * 10 + "!"}
 
 
 async def test_a_full_log_does_not_count_as_a_full_document() -> None:

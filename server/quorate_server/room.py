@@ -175,7 +175,7 @@ class Room:
 
     def end(self, cause: Refused | Unavailable) -> None:
         """Send every session away and take no more updates. What came before still becomes durable."""
-        self._tick()
+        self.hand_over()
         self.is_ended = True
         for session in tuple(self.sessions):
             session.end(cause)
@@ -188,6 +188,10 @@ class Room:
         """Free what the room holds. Only when nobody is in it and all of it is durable, or it has ended."""
         self.presence.stop()
         self.live.close()
+
+    def hand_over(self) -> None:
+        """Give everything that came so far to the journal, before the tick would."""
+        self._tick()
 
     # Updates
 
@@ -490,7 +494,8 @@ class Room:
         finally:
             self._is_rebuilding = False
         self._encoded = (-1, b"", b"")
-        self._parked = [(update, None) for update in self.live.waiting]
+        authors = dict(self._parked)
+        self._parked = [(update, authors.get(update)) for update in self.live.waiting]
         for session in tuple(self.sessions):
             session.send(session.encoder.step1(self.live.state_vector()))
         self._tick()

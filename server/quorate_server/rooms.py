@@ -203,16 +203,16 @@ class Rooms:
             document = await self.store.find(name)
             if document is None:
                 raise DocumentNotFound(f"there is no document {name!r}")
-            room = self._rooms.get(name)
-            if room is not None and ending is not None:
-                room.end(ending)
-                await self.journal.flush()
+            if (room := self._rooms.get(name)) is not None:
+                room.hand_over()
+            await self.journal.flush()  # what people have seen is in the log before anything changes
             changed = await change(document)
         except StorageUnavailable as error:
             raise Unavailable("the database cannot be reached: try again") from error
-        late = self._rooms.get(name)
-        if late is not None and ending is not None:  # somebody came while the log was flushed
-            late.end(ending)
+        room = self._rooms.get(name)
+        if room is not None and ending is not None:
+            # Only now is it true. What came in between can no longer be written, and nobody was told it was.
+            room.end(ending)
         return changed
 
     # What rooms ask for

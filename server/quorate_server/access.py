@@ -103,12 +103,12 @@ class Access:
         except (OSError, ValueError) as error:
             if at_start:
                 raise SettingsError(f"policies in {self._folder}: {error}") from error
-            log.exception("policies_unreadable", extra={"folder": str(self._folder), "error": str(error)})
+            log.exception("policies.unreadable", extra={"folder": str(self._folder), "error": str(error)})
             return False
         self._policies, self._stamp = policies, stamp
         self._decisions.clear()
         self.generation += 1
-        log.info("policies_loaded", extra={"files": len(files)})
+        log.info("policies.loaded", extra={"files": len(files)})
         return True
 
     def _decide(self, user: User, action: Action, name: DocumentName) -> bool:
@@ -136,7 +136,7 @@ class Access:
             request, self._policies, entities
         )
         if result.diagnostics.errors:
-            log.error("policy_error", extra={"errors": [str(e) for e in result.diagnostics.errors]})
+            log.error("policies.error", extra={"errors": [str(e) for e in result.diagnostics.errors]})
         return bool(result.allowed)
 
 

@@ -130,10 +130,10 @@ class Quorate:
             self.app.state.house = self._house
             for work in (self._keep_house(), self.metrics.watch_loop()):
                 stack.push_async_callback(_cancel, asyncio.create_task(work))
-            log.info("started", extra={"database": settings.database_url.partition("@")[2] or "sqlite"})
+            log.info("server.started", extra={"database": settings.database_url.partition("@")[2] or "sqlite"})
             yield
             await self.drain()
-        log.info("stopped")
+        log.info("server.stopped")
 
     def not_ready_because(self) -> str | None:
         """Return why documents cannot be opened and written now, `None` when they can."""
@@ -208,7 +208,7 @@ class Quorate:
                     swept_at = loop.time()
                     self.house.rooms.expire_presence()
             except Exception:
-                log.exception("housekeeping_failed")
+                log.exception("housekeeping.failed")
 
     async def _recheck(self) -> None:
         await asyncio.to_thread(self.house.access.reload_if_changed)
@@ -224,12 +224,12 @@ class Quorate:
         rooms = self.house.rooms
         rooms.is_store_stalled = seconds >= self.settings.store_failure_seconds
         if rooms.is_store_stalled and not self._was_sent_away:
-            log.error("store_stalled", extra={"seconds": round(seconds, 1)})
+            log.error("store.stalled", extra={"seconds": round(seconds, 1)})
             rooms.send_away(Unavailable("the database is failing: try again later"))
         self._was_sent_away = rooms.is_store_stalled
 
     def _on_lease_lost(self, error: LeaseLost) -> None:
-        log.error("lease_lost", extra={"error": str(error)})
+        log.error("lease.documents_lost", extra={"error": str(error)})
         for room in self.house.rooms.open_rooms:
             room.end(Unavailable("another server took over: reconnect"))
 

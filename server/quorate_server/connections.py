@@ -79,6 +79,7 @@ class Connection:
         house = self.house
         house.connections.add(self)
         house.metrics.connections.labels(self.dialect).inc()
+        log.info("connection.opened", extra={"dialect": str(self.dialect), "peer": self._peer})
         code = CloseCode.INTERNAL_ERROR.value
         try:
             code = await self.channel.run(self.receive)
@@ -92,7 +93,7 @@ class Connection:
                 self._resume.cancel()
             self.leave_all()
             log.info(
-                "connection_closed",
+                "connection.closed",
                 extra={
                     "dialect": str(self.dialect),
                     "peer": self._peer,
@@ -110,7 +111,7 @@ class Connection:
         except RemoteProtocolError as error:
             self.fail(error)
         except Exception:
-            log.exception("connection_failed", extra={"dialect": str(self.dialect)})
+            log.exception("connection.failed", extra={"dialect": str(self.dialect)})
             self.close(CloseCode.INTERNAL_ERROR, "internal error")
 
     def handle_all(self, events: Iterable[Event]) -> None:
@@ -151,7 +152,7 @@ class Connection:
     def fail(self, error: RemoteProtocolError) -> None:
         """Close the socket of a peer that broke the rules, with the code that the tables give."""
         self.house.metrics.refused(error.reason)
-        log.info("peer_refused", extra={"dialect": str(self.dialect), "error": str(error)})
+        log.info("connection.peer_refused", extra={"dialect": str(self.dialect), "error": str(error)})
         self.close(close_code(error, self.dialect), str(error))
 
     def close(self, code: int, reason: str = "") -> None:

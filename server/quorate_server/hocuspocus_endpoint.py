@@ -158,7 +158,7 @@ class HocuspocusConnection(Connection):
         except RemoteProtocolError as error:
             self.fail(error)
         except Exception:
-            log.exception("connection_failed", extra={"dialect": str(self.dialect)})
+            log.exception("connection.failed", extra={"dialect": str(self.dialect)})
             self.close(CloseCode.INTERNAL_ERROR, "internal error")
         finally:
             if not self._is_closing and self._resume is None and self.may_resume():
@@ -211,7 +211,7 @@ class HocuspocusConnection(Connection):
 
     def _deny(self, address: str, cause: Refused) -> None:
         self.house.metrics.refused(cause.code.replace("-", "_"))
-        log.info("document_refused", extra={"dialect": "hocuspocus", "cause": str(cause)})
+        log.info("document.refused", extra={"dialect": "hocuspocus", "cause": str(cause)})
         self._leave(address)
         self._protocol.deny(address, cause.code)
         self._send_protocol_frames()

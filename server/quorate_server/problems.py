@@ -37,7 +37,7 @@ async def on_error(_: Request, error: Exception) -> Response:
     known = _known_problem(error)
     if known is not None:
         return known
-    log.error("request_failed", exc_info=error)
+    log.error("request.failed", exc_info=error)
     return problem(500, "internal", "Internal error", "the fault is ours; it was logged")
 
 

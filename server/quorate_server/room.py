@@ -422,7 +422,7 @@ class Room:
             self._deliver(batch)
             self._house.on_committed(self)
             return
-        log.error("room_cannot_write", extra={"document": self.name, "error": str(error)})
+        log.error("room.cannot_write", extra={"document": self.name, "error": str(error)})
         cause = Unavailable("the document moved or was deleted: reconnect")
         for incoming in batch.waiting:
             incoming.fail(cause)
@@ -472,7 +472,7 @@ class Room:
     # When the engine breaks
 
     def _start_rebuilding(self, panic: EnginePanic, group: Sequence[Incoming]) -> None:
-        log.error("engine_panic", extra={"document": self.name, "error": str(panic)})
+        log.error("engine.panic", extra={"document": self.name, "error": str(panic)})
         self._house.metrics.panicked()
         self._is_rebuilding = True
         for incoming in group:
@@ -488,7 +488,7 @@ class Room:
             self.live.close()
             self.live = rebuilt
         except Exception:
-            log.exception("rebuild_failed", extra={"document": self.name})
+            log.exception("room.rebuild_failed", extra={"document": self.name})
             self.end(Unavailable("the document is being repaired: reconnect"))
             return
         finally:

@@ -139,7 +139,7 @@ class Rooms:
         try:
             live = LiveDocument(pieces(stored))
         except EngineError as error:
-            log.exception("document_unreadable", extra={"document": name})
+            log.exception("document.unreadable", extra={"document": name})
             raise Unavailable(f"{name!r} cannot be rebuilt from its log") from error
         room = Room(self, stored, live)
         self._rooms[name] = room
@@ -302,10 +302,10 @@ class Rooms:
                 )
         except CompactionRefused:
             outcome = "refused"
-            log.exception("compaction_refused", extra={"document": room.name})
+            log.exception("compaction.refused", extra={"document": room.name})
         except (StorageUnavailable, LeaseLost, DocumentMissing, EngineError) as error:
             outcome = "failed"
-            log.warning("compaction_failed", extra={"document": room.name, "error": str(error)})
+            log.warning("compaction.failed", extra={"document": room.name, "error": str(error)})
         self.metrics.compactions.labels(outcome).inc()
         # What failed is tried again only after as much more log.
         room.log_entries -= before.entries

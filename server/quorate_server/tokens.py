@@ -113,7 +113,7 @@ class JwksAuthenticator:
                     self._keys = KeySet.import_key_set(await self._fetch())
                     self._fetched_at = self._clock()
                 except (OSError, ValueError, httpx.HTTPError, JoseError) as error:
-                    log.warning("jwks_unavailable", extra={"error": str(error)})
+                    log.warning("jwks.unavailable", extra={"error": str(error)})
                     if self._keys is None:
                         raise Unavailable("the token issuer's keys cannot be had") from error
             return self._keys

@@ -66,7 +66,7 @@ async def _admit(house: House, name: DocumentName, user: User) -> Room:
 async def _turn_away(house: House, cause: QuorateError, send: Send, subprotocol: str | None, *, pause: float) -> None:
     code = code_of(cause, Dialect.Y_WEBSOCKET)
     house.metrics.refused(getattr(cause, "code", "name_refused").replace("-", "_"))
-    log.info("connection_refused", extra={"dialect": "y-websocket", "cause": str(cause)})
+    log.info("connection.refused", extra={"dialect": "y-websocket", "cause": str(cause)})
     with suppress(OSError, RuntimeError):  # the peer may be gone already
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
         denied = y_websocket.encode_permission_denied(str(cause))

@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 from quorate_protocol.closing import CloseCode
 from quorate_server.access import Access
 from quorate_server.connections import Connection, House
-from quorate_server.errors import Unavailable
+from quorate_server.errors import SettingsError, Unavailable
 from quorate_server.hocuspocus_endpoint import serve_hocuspocus
 from quorate_server.http_api import api_routes, health_routes
 from quorate_server.metrics import Metrics
@@ -178,9 +178,14 @@ class Quorate:
             await self._journal.flush()
 
     def _open_store(self) -> SqlStore:
-        if not self.settings.database:
-            Path(self.settings.data).mkdir(parents=True, exist_ok=True)
-        return SqlStore(self.settings.database_url)
+        try:
+            if not self.settings.database:
+                Path(self.settings.data).mkdir(parents=True, exist_ok=True)
+            return SqlStore(self.settings.database_url)
+        except OSError as error:
+            raise SettingsError(f"the data folder {self.settings.data!r} cannot be used: {error}") from error
+        except ValueError as error:
+            raise SettingsError(f"--database: {error}") from error
 
     def _open_house(self, rooms: Rooms) -> House:
         folder = self.settings.policies

@@ -107,7 +107,10 @@ class ExtensionChannel:
         """Send messages after all that was written before; a peer that cannot keep up is closed."""
         if self._closed:
             return
-        if self._transport.write(frames.wire) > self._bound:
+        # Before, not after: one answer may be larger than the bound, and must reach whoever reads.
+        if self._transport.buffered() <= self._bound:
+            self._transport.write(frames.wire)
+        else:
             self._on_overflow()
             self.close(_TRY_AGAIN_LATER, "too slow: reconnect to resynchronise")
             # The close frame waits behind the full buffer; a peer that reads nothing never gets it.
@@ -176,11 +179,12 @@ class AsgiChannel:
         """Send messages after all that was written before; a peer that cannot keep up is closed."""
         if self._closed:
             return
+        is_slow = self._queued_bytes > self._bound
         for payload in frames.payloads:
             self._queue.append({"type": "websocket.send", "bytes": payload})
             self._queued_bytes += len(payload)
         self._wake.set()
-        if self._queued_bytes > self._bound:
+        if is_slow:
             self._on_overflow()
             self._queue.clear()
             self._queued_bytes = 0

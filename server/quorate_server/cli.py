@@ -15,12 +15,12 @@ import click
 import uvloop
 
 from quorate_protocol.errors import QuorateError
+from quorate_server import running
 from quorate_server.app import Quorate
 from quorate_server.demo import PEOPLE, demo_routes, describe_people
 from quorate_server.documents_cli import check_command, documents_group
 from quorate_server.errors import SettingsError
 from quorate_server.logs import configure_logs
-from quorate_server.running import Server
 from quorate_server.seeding import seeds_folder
 from quorate_server.settings import Settings, load_settings
 from quorate_server.tokens import ROLES, sign_token
@@ -147,10 +147,9 @@ quorate.add_command(check_command)
 def run(quorate: Quorate, *, notice: str = "") -> None:
     """Run a server until it is told to stop."""
     configure_logs(level=quorate.settings.log_level, form=quorate.settings.log_format)
-    server = Server(quorate, notice=notice)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(server.serve())
-    if not server.started:
+        has_started = runner.run(running.run(quorate, notice=notice))
+    if not has_started:
         sys.exit(3)
 
 

@@ -35,7 +35,7 @@ class Server(uvicorn.Server):
                 ws_ping_timeout=30.0,
                 access_log=False,
                 log_config=None,
-                lifespan="on",
+                lifespan="off",  # `run` enters it, so that what keeps us from starting is ours to tell
                 timeout_graceful_shutdown=int(settings.drain_seconds),
                 server_header=False,
             )
@@ -72,3 +72,15 @@ class Server(uvicorn.Server):
             server.close()
         await self._quorate.drain()
         await super().shutdown(sockets)
+
+
+async def run(quorate: Quorate, *, notice: str = "") -> bool:
+    """Run a server until it is told to stop; return whether it came to listen at all.
+
+    Raises:
+        QuorateError: it cannot start; nothing is listening.
+    """
+    server = Server(quorate, notice=notice)
+    async with quorate.lifespan():
+        await server.serve()
+    return server.started

@@ -171,7 +171,7 @@ class LeaseKeeper:
                 rest = max(error.lease.expires_at - self._clock(), 0.0)
                 # The holder may renew or release before the end: look again in between.
                 step = min(rest + 0.01, settings.seconds / 10)
-                log.info("lease.waiting", extra={"holder": error.lease.holder, "seconds": rest})
+                log.warning("lease.waiting", extra={"holder": error.lease.holder, "seconds": rest})
                 await self._pause(step)
                 waited += step
 

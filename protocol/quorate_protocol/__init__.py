@@ -69,6 +69,7 @@ from quorate_protocol.updates import (
     is_covered,
     measure_update,
     update_ends,
+    within,
 )
 from quorate_protocol.y_websocket import YWebSocketConnection
 
@@ -135,5 +136,6 @@ __all__ = [
     "parse_document_name",
     "split_address",
     "update_ends",
+    "within",
     "y_websocket",
 ]

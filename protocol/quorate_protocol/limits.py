@@ -19,6 +19,9 @@ class Limits:
     in one.
     """
 
+    frame_messages: int = 1000
+    """Messages in one WebSocket message: clients send one, and those that catch up a handful."""
+
     document_bytes: int = 64 * _MIB
     """A document, encoded. Applying holds the interpreter for about a sixth of a second per MiB of
     map entries.

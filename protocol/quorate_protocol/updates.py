@@ -34,7 +34,7 @@ from quorate_protocol.contents import (
 )
 from quorate_protocol.errors import MalformedFrame
 from quorate_protocol.ids import ClientId
-from quorate_protocol.varints import read_var_string, read_var_uint
+from quorate_protocol.varints import read_var_string, read_var_uint, write_var_uint
 
 EMPTY_UPDATE: Final = b"\x00\x00"
 """The update that says nothing."""
@@ -177,6 +177,36 @@ def is_covered(update: bytes, state_vector: Mapping[ClientId, int]) -> bool:
         if position == len(update) - 1:
             return end <= known(ClientId(client), 0)
     return _scan(update).is_within(state_vector)
+
+
+def within(update: bytes, state_vector: Mapping[ClientId, int]) -> bytes:
+    """Return an update without the structs that end beyond a state vector, deletions as they are.
+
+    An engine may mix into the state that it encodes what only waits behind a gap, and another engine may take
+    that for real: what is handed on must not hold it.
+
+    Raises:
+        MalformedFrame: it does not follow the grammar.
+    """
+    sections: list[bytes] = []
+    client_count, position = read_var_uint(update, 0)
+    for _ in range(client_count):
+        struct_count, position = read_var_uint(update, position)
+        client, position = read_var_uint(update, position)
+        clock, position = read_var_uint(update, position)
+        head = write_var_uint(client) + write_var_uint(clock)
+        end, kept, start, stop = clock, 0, position, position
+        known = state_vector.get(ClientId(client), 0)
+        for _ in range(struct_count):
+            struct, position = _read_struct(update, position, ClientId(client), end)
+            end += struct.length
+            if struct.kind != "skip" and end <= known:
+                kept, stop = kept + 1, position
+            else:
+                known = 0  # whatever follows is behind a gap
+        if kept:
+            sections.append(write_var_uint(kept) + head + update[start:stop])
+    return write_var_uint(len(sections)) + b"".join(sections) + update[position:]
 
 
 def _scan(update: bytes) -> UpdateExtent:

@@ -59,10 +59,11 @@ class YWebSocketConnection:
     Bytes go in, events come out; it has no state to speak of, and nothing to send by itself.
     """
 
-    __slots__ = ("_max_frame_bytes",)
+    __slots__ = ("_max_frame_bytes", "_max_messages")
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._max_frame_bytes = limits.frame_bytes
+        self._max_messages = limits.frame_messages
 
     def receive_frame(self, data: bytes) -> list[Event]:
         """Read one WebSocket message, which may hold several of ours.
@@ -72,7 +73,7 @@ class YWebSocketConnection:
 
         Raises:
             MalformedFrame: none of the frame's messages took effect.
-            LimitExceeded: the frame is too large.
+            LimitExceeded: the frame is too large, or holds too many messages.
         """
         size = len(data)
         if size > self._max_frame_bytes:
@@ -80,6 +81,8 @@ class YWebSocketConnection:
         events: list[Event] = []
         position = 0
         while position < size:
+            if len(events) >= self._max_messages:
+                raise LimitExceeded("frame_messages", self._max_messages, len(events) + 1)
             kind, position = read_var_uint(data, position)
             if kind == _SYNC:
                 event, position = read_sync("", data, position)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -35,6 +36,14 @@ class Action(enum.StrEnum):
     ADMINISTER = "administer"
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyFiles:
+    """The default policies and those of a folder, and what the folder looked like."""
+
+    stamp: tuple[tuple[str, int], ...]
+    policies: cedarpy.PolicySet
+
+
 class Access:
     """Decides by the policies in force and the tokens revoked."""
 
@@ -46,7 +55,11 @@ class Access:
         self._revocations: list[Revocation] = []
         self.generation = 0
         """Grows whenever decisions may have changed."""
-        self.reload_if_changed(at_start=True)
+        if policy_folder is not None:
+            try:
+                self.adopt(_read_policies(policy_folder))
+            except (OSError, ValueError) as error:
+                raise SettingsError(f"policies in {policy_folder}: {error}") from error
 
     def may(self, user: User, action: Action, name: DocumentName) -> bool:
         """Whether the policies permit `action`."""
@@ -83,33 +96,26 @@ class Access:
         self._revocations.extend(revocations)
         self.generation += 1
 
-    def reload_if_changed(self, *, at_start: bool = False) -> bool:
-        """Read the operator's policy files again if one was added, changed or removed.
+    def read_if_changed(self) -> PolicyFiles | None:
+        """Read the operator's policy files if one was added, changed or removed; safe in any thread.
 
-        A folder that does not parse is refused at start; later the rules in force stay, and it is logged.
-
-        Raises:
-            SettingsError: at start only.
+        A folder that does not parse is logged, and the rules in force stay.
         """
         if self._folder is None:
-            return False
+            return None
         try:
-            files = sorted(self._folder.glob("*.cedar"))
-            stamp = tuple((str(path), path.stat().st_mtime_ns) for path in files)
-            if stamp == self._stamp and not at_start:
-                return False
-            texts = [_default_policies(), *(path.read_text("utf-8") for path in files)]
-            policies = cedarpy.PolicySet.from_str("\n".join(texts))
-        except (OSError, ValueError) as error:
-            if at_start:
-                raise SettingsError(f"policies in {self._folder}: {error}") from error
-            log.exception("policies.unreadable", extra={"folder": str(self._folder), "error": str(error)})
-            return False
-        self._policies, self._stamp = policies, stamp
+            found = _read_policies(self._folder)
+        except (OSError, ValueError):
+            log.exception("policies.unreadable", extra={"folder": str(self._folder)})
+            return None
+        return None if found.stamp == self._stamp else found
+
+    def adopt(self, files: PolicyFiles) -> None:
+        """Put policies in force. On the event loop only: decisions of the old ones must not be kept."""
+        self._policies, self._stamp = files.policies, files.stamp
         self._decisions.clear()
         self.generation += 1
-        log.info("policies.loaded", extra={"files": len(files)})
-        return True
+        log.info("policies.loaded", extra={"files": len(files.stamp)})
 
     def _decide(self, user: User, action: Action, name: DocumentName) -> bool:
         request = {
@@ -153,3 +159,10 @@ def _applies(revocation: Revocation, user: User) -> bool:
 
 def _default_policies() -> str:
     return resources.files("quorate_server").joinpath("policies/default.cedar").read_text("utf-8")
+
+
+def _read_policies(folder: Path) -> PolicyFiles:
+    files = sorted(folder.glob("*.cedar"))
+    stamp = tuple((str(path), path.stat().st_mtime_ns) for path in files)
+    texts = [_default_policies(), *(path.read_text("utf-8") for path in files)]
+    return PolicyFiles(stamp, cedarpy.PolicySet.from_str("\n".join(texts)))

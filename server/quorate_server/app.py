@@ -14,7 +14,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,13 @@ from quorate_protocol.closing import CloseCode
 from quorate_server.access import Access
 from quorate_server.connections import Connection, House
 from quorate_server.errors import SettingsError, Unavailable
+from quorate_server.guards import Guard
 from quorate_server.hocuspocus_endpoint import serve_hocuspocus
 from quorate_server.http_api import api_routes, health_routes
 from quorate_server.metrics import Metrics
 from quorate_server.origins import is_origin_allowed
 from quorate_server.pages import page_routes
 from quorate_server.problems import HANDLED, on_error
-from quorate_server.room import Guard
 from quorate_server.rooms import Rooms, Seeder
 from quorate_server.seeding import seeder_from
 from quorate_server.settings import Settings
@@ -75,6 +75,7 @@ class Quorate:
         self._journal: Journal | None = None
         self._is_draining = False
         self._was_sent_away = False
+        self._is_lease_lost = False
         self.app = Starlette(
             routes=[
                 *routes,
@@ -141,6 +142,8 @@ class Quorate:
             return "starting"
         if self._is_draining:
             return "stopping"
+        if self._is_lease_lost:
+            return "another server took over"
         is_stalled = self._journal.is_failing or self._house.rooms.is_store_stalled
         return "the database is failing" if is_stalled else None
 
@@ -165,17 +168,22 @@ class Quorate:
             return
         self._is_draining = True
         self._house.rooms.close_doors()
-        assert self._journal is not None
-        if not self._journal.is_failing:
-            await self._journal.flush()
+        await self._flush()
         leaving = list(self.connections)
         random.shuffle(leaving)
         spread = min(self.settings.drain_seconds, len(leaving) / SENT_AWAY_PER_SECOND)
         for connection in leaving:
             connection.close(CloseCode.RESTARTING, "the server restarts: reconnect")
             await asyncio.sleep(spread / len(leaving))
+        await self._flush()
+
+    async def _flush(self) -> None:
+        """Wait for the journal, within bounds: a database that hangs must not keep us from ending."""
+        assert self._journal is not None
         if not self._journal.is_failing:
-            await self._journal.flush()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.drain_seconds):
+                    await self._journal.flush()
 
     def _open_store(self) -> SqlStore:
         try:
@@ -216,10 +224,18 @@ class Quorate:
                 log.exception("housekeeping.failed")
 
     async def _recheck(self) -> None:
-        await asyncio.to_thread(self.house.access.reload_if_changed)
+        access = self.house.access
+        files = await asyncio.to_thread(access.read_if_changed)
+        if files is not None:
+            access.adopt(files)
         now = time.time()
-        for connection in tuple(self.connections):
-            await connection.recheck(now)
+        for number, connection in enumerate(tuple(self.connections)):
+            try:
+                await connection.recheck(now)
+            except Exception:  # one connection must not leave the others unchecked
+                log.exception("connection.recheck_failed")
+            if number % 100 == 0:
+                await asyncio.sleep(0)
 
     def _watch_store(self) -> None:
         """Send everybody away once the store has failed for too long; what they wrote stays in memory."""
@@ -235,6 +251,8 @@ class Quorate:
 
     def _on_lease_lost(self, error: LeaseLost) -> None:
         log.error("lease.documents_lost", extra={"error": str(error)})
+        self._is_lease_lost = True
+        self.house.rooms.close_doors()
         for room in self.house.rooms.open_rooms:
             room.end(Unavailable("another server took over: reconnect"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from quorate_protocol.ids import Sequence as LogPlace
 from quorate_server.sessions import Session
@@ -12,6 +13,8 @@ from quorate_server.users import User
 from quorate_storage.stores import LogEntry
 
 Action = Callable[[], None]
+Failure = Callable[[Exception], None]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -25,13 +28,13 @@ class Incoming:
 
     def resolve(self, place: LogPlace) -> None:
         """Tell the caller who waits that the update is durable."""
-        if self.done is not None and not self.done.done():
-            self.done.set_result(place)
+        if self.done is not None:
+            resolve(self.done, place)
 
     def fail(self, error: Exception) -> None:
         """Tell the caller who waits that the update never will be."""
-        if self.done is not None and not self.done.done():
-            self.done.set_exception(error)
+        if self.done is not None:
+            fail(self.done, error)
 
 
 @dataclass(slots=True)
@@ -39,6 +42,7 @@ class Batch:
     """What one tick sends to the journal, and what is due once it is durable.
 
     `relays` go to every session, `acknowledged` are counts of updates of a session, `then` runs after both.
+    `otherwise` is told the reason when it never becomes durable.
     """
 
     entries: list[LogEntry] = field(default_factory=list[LogEntry])
@@ -46,3 +50,23 @@ class Batch:
     acknowledged: list[tuple[Session, int]] = field(default_factory=list[tuple[Session, int]])
     waiting: list[Incoming] = field(default_factory=list[Incoming])
     then: list[Action] = field(default_factory=list[Action])
+    otherwise: list[Failure] = field(default_factory=list[Failure])
+
+    def give_up(self, error: Exception) -> None:
+        """Tell everybody who waits for this batch that it never becomes durable."""
+        for incoming in self.waiting:
+            incoming.fail(error)
+        for failure in self.otherwise:
+            failure(error)
+
+
+def resolve(waiting: asyncio.Future[T], value: T) -> None:
+    """Answer somebody who may have gone meanwhile."""
+    if not waiting.done():
+        waiting.set_result(value)
+
+
+def fail(waiting: asyncio.Future[T], error: Exception) -> None:
+    """Disappoint somebody who may have gone meanwhile."""
+    if not waiting.done():
+        waiting.set_exception(error)

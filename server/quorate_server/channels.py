@@ -149,6 +149,9 @@ class ExtensionChannel:
             self._lost.set_result(code)
 
 
+CLOSE_GRACE_SECONDS = 10.0
+"""A peer gets this long to take what was written and the close frame behind it."""
+
 OVERFLOW_GRACE_SECONDS = 2.0
 """A slow peer gets this long to take the close frame before its socket is cut."""
 
@@ -174,6 +177,7 @@ class AsgiChannel:
         self._wake = asyncio.Event()
         self._may_read = asyncio.Event()
         self._may_read.set()
+        self._sender: asyncio.Task[None] | None = None
 
     def write(self, frames: Frames) -> None:
         """Send messages after all that was written before; a peer that cannot keep up is closed."""
@@ -196,6 +200,7 @@ class AsgiChannel:
             self._closed = True
             self._queue.append({"type": "websocket.close", "code": code, "reason": reason})
             self._wake.set()
+            asyncio.get_running_loop().call_later(CLOSE_GRACE_SECONDS, self._cut)
 
     def pause_reading(self) -> None:
         """Stop taking messages from the peer, so that TCP slows it down."""
@@ -212,7 +217,7 @@ class AsgiChannel:
 
     async def run(self, on_message: MessageHandler) -> int:
         """Hand each binary message to `on_message` until the socket is gone; return the close code."""
-        sender = asyncio.create_task(self._send_all())
+        sender = self._sender = asyncio.create_task(self._send_all())
         reader = asyncio.create_task(self._read_all(on_message))
         try:
             await asyncio.wait((sender, reader), return_when=asyncio.FIRST_COMPLETED)
@@ -222,6 +227,11 @@ class AsgiChannel:
             for task in (sender, reader):
                 task.cancel()
             await asyncio.gather(sender, reader, return_exceptions=True)
+
+    def _cut(self) -> None:
+        """Stop sending to a peer that does not even take the close frame; `run` then returns."""
+        if self._sender is not None:
+            self._sender.cancel()
 
     async def _read_all(self, on_message: MessageHandler) -> int:
         while True:

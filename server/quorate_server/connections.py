@@ -65,7 +65,7 @@ class Connection:
             receive,
             send,
             send_buffer_bytes=house.limits.send_buffer_bytes,
-            on_overflow=lambda: house.metrics.refused("send_buffer_bytes"),
+            on_overflow=self._on_overflow,
         )
         self._throttle = Throttle(house.limits, time.monotonic())
         self._resume: asyncio.TimerHandle | None = None
@@ -73,6 +73,7 @@ class Connection:
         self._peer = scope.get("client")
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
+        self._generation = house.access.generation
 
     async def run(self) -> None:
         """Serve the socket until it is gone, then leave all rooms."""
@@ -117,9 +118,10 @@ class Connection:
     def handle_all(self, events: Iterable[Event]) -> None:
         """Act on what a message or a release of queued messages held."""
         for event in events:
-            kind = type(event)
-            if kind is SyncUpdate:
-                self._handle_update(event)  # type: ignore[arg-type]
+            if self._is_closing:
+                return
+            if type(event) is SyncUpdate:
+                self._handle_update(event)
             else:
                 self.handle(event)
 
@@ -129,9 +131,7 @@ class Connection:
             return
         session, room = found
         room.receive(session, event.update, is_step2=event.is_step2)
-        pause = self._throttle.take(1, len(event.update), time.monotonic())
-        if pause > 0:
-            self._pause(pause)
+        self._charge(len(event.update))
 
     def handle(self, event: Event) -> None:
         """Act on anything but an update; the dialects add what is theirs."""
@@ -142,12 +142,17 @@ class Connection:
         if found is None:
             return
         session, room = found
+        cost = 0
         if isinstance(event, SyncStep1):
             room.answer(session, event.state_vector)
+            # Ten bytes can ask for all of a large document: charge a share of what it costs to encode.
+            cost = min(room.size_bytes, self.house.limits.update_bytes_per_second) // 4
         elif isinstance(event, AwarenessChange):
             room.presence.receive(session, event.update)
+            cost = len(event.update)
         elif isinstance(event, AwarenessQuery):
             room.tell_presence(session)
+        self._charge(cost)
 
     def fail(self, error: RemoteProtocolError) -> None:
         """Close the socket of a peer that broke the rules, with the code that the tables give."""
@@ -179,11 +184,29 @@ class Connection:
         """Tell whether nothing but the throttle keeps this socket from being read."""
         return True
 
+    def has_new_rules(self) -> bool:
+        """Tell, once for each change, whether the policies or revocations have changed."""
+        is_new = self._generation != self.house.access.generation
+        self._generation = self.house.access.generation
+        return is_new
+
     async def recheck(self, now: float) -> None:
         """Check that whoever is connected may still do what they may; end or change what may not."""
         raise NotImplementedError
 
     # Inside
+
+    def _charge(self, size: int) -> None:
+        """Account for one message, and stop reading for as long as its sender is ahead of the limits."""
+        pause = self._throttle.take(1, size, time.monotonic())
+        if pause > 0:
+            self._pause(pause)
+
+    def _on_overflow(self) -> None:
+        """Let go of a peer that does not read: its channel closes by itself, its rooms must not keep it."""
+        self.house.metrics.refused("send_buffer_bytes")
+        self._is_closing = True
+        asyncio.get_running_loop().call_soon(self.leave_all)
 
     def _pause(self, seconds: float) -> None:
         if self._resume is None:

@@ -7,16 +7,17 @@ The room hands over the updates of one author that arrived in one tick. They are
 transaction, and the engine emits one update: what was new in them. That update is what goes to the log
 and to everybody else. Three facts of the engine shape this module:
 
-* An update whose dependencies are missing is *parked*: it takes no effect and no event tells so. Whether it
-  is part of the encoded state depends on what else is there, so nobody may rely on it: the caller must keep
-  such bytes itself, and `apply` returns them. That an update took effect is plain in the common case (the
-  engine emitted the same bytes); else its extent is compared with the state vector.
+* An update whose dependencies are missing is *parked*: it takes no effect and no event tells so. It may show up
+  in the encoded state behind a gap, which other documents of this engine then take for real, so it is cut off
+  there. The caller must keep such bytes itself, and `apply` returns them. That an update took effect is plain in
+  the common case (the engine emitted the same bytes); else its extent is compared with the state vector.
 * The engine may panic: `PanicException` derives from `BaseException`. The document is then unusable.
 * Nothing may await between the start and the end of a transaction; everything here is synchronous.
 """
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,13 +31,15 @@ from quorate_protocol.parents import ParentFinder
 from quorate_protocol.state_vectors import decode_state_vector
 from quorate_protocol.updates import (
     EMPTY_UPDATE,
+    MAX_CLOCK,
     DecodedUpdate,
+    DeleteRange,
     Id,
-    Struct,
     UpdateExtent,
     decode_update,
     measure_update,
     update_ends,
+    within,
 )
 from quorate_server.errors import EnginePanic, MalformedUpdate, Refused
 
@@ -222,13 +225,14 @@ class LiveDocument:
             MalformedUpdate: `state_vector` is no encoded state vector.
         """
         try:
-            return self._doc.get_update(state_vector)
+            missing = self._doc.get_update(state_vector)
         except Exception as error:
             raise MalformedUpdate("not a state vector") from error
+        return within(missing, self._known()) if self._waiting else missing
 
     def encode(self) -> bytes:
-        """Return the whole state as one update. What is in `waiting` may or may not be part of it."""
-        return self._doc.get_update()
+        """Return the whole state as one update. What is in `waiting` is not part of it."""
+        return self.missing_from(EMPTY_STATE_VECTOR)
 
     def covers(self, update: bytes) -> bool:
         """Whether applying `update` would add nothing: every insertion and deletion is known."""
@@ -242,13 +246,12 @@ class LiveDocument:
         if not listing.deletes:
             return True
         deleted = decode_update(self.missing_from(self.state_vector())).deletes
-        return all(
-            any(
-                d.client == o.client and o.clock <= d.clock and d.clock + d.length <= o.clock + o.length
-                for o in deleted
-            )
-            for d in listing.deletes
-        )
+        ranges: dict[ClientId, list[tuple[int, int]]] = {}
+        for each in deleted:
+            ranges.setdefault(each.client, []).append((each.clock, each.clock + each.length))
+        for of_client in ranges.values():
+            of_client.sort()
+        return all(_is_inside(each, ranges.get(each.client, [])) for each in listing.deletes)
 
     # Inside
 
@@ -372,6 +375,12 @@ def _first_missing(listing: DecodedUpdate, known: dict[ClientId, int]) -> Id | N
     return next((place for place in needed if place[1] >= known.get(place[0], 0)), None)
 
 
+def _is_inside(deleted: DeleteRange, ranges: Sequence[tuple[int, int]]) -> bool:
+    """Whether one of these disjoint, sorted ranges holds all of what is deleted."""
+    position = bisect.bisect_right(ranges, (deleted.clock, MAX_CLOCK + 1)) - 1
+    return position >= 0 and ranges[position][1] >= deleted.clock + deleted.length
+
+
 # Reading a document as JSON
 
 
@@ -393,22 +402,10 @@ def render_json(state: bytes) -> dict[str, object]:
     return view
 
 
-def effective_structs(listing: DecodedUpdate) -> list[Struct]:
-    """Return the structs of a whole state that take effect: what follows a gap only waits there."""
-    behind_gap: set[ClientId] = set()
-    effective: list[Struct] = []
-    for struct in listing.structs:
-        if struct.kind == "skip":
-            behind_gap.add(struct.client)
-        elif struct.client not in behind_gap:
-            effective.append(struct)
-    return effective
-
-
 def _root_kinds(listing: DecodedUpdate) -> dict[str, type[Any]]:
     """Tell what each root looks like from what it contains."""
     kinds: dict[str, type[Any]] = {}
-    for struct, root in ParentFinder(effective_structs(listing)).children_of_roots():
+    for struct, root in ParentFinder(listing.structs).children_of_roots():
         if struct.key is not None:
             kinds[root] = Map
         elif struct.content in {"string", "format", "embed"}:

@@ -46,8 +46,12 @@ class EnginePanic(EngineError):
     """
 
     def __init__(self, suspects: tuple[bytes, ...], detail: str) -> None:
-        super().__init__(detail)
+        super().__init__(suspects, detail)  # both, so that it survives the way from a child process
         self.suspects = suspects
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail
 
 
 class Refused(ServerError):

@@ -12,13 +12,15 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import ParamSpec, TypeVar
 
-from quorate_protocol.updates import decode_update
-from quorate_server.documents import LiveDocument, effective_structs, render_json
+from quorate_protocol.updates import decode_update, update_ends
+from quorate_server.documents import LiveDocument, render_json
+from quorate_server.errors import EngineError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,7 +64,7 @@ def verify(updates: Sequence[bytes], folded: FoldedState) -> bool:
 def _settle(updates: Sequence[bytes]) -> tuple[LiveDocument, tuple[bytes, ...]]:
     """Return a document of all that takes effect, and the updates that do not.
 
-    The engine mixes what waits into the encoded state, so that must not even be given to it.
+    What waits must not even be given to the engine: it mixes that into what it encodes.
     """
     waiting = _waiting(updates)
     return LiveDocument(update for update in updates if update not in waiting), waiting
@@ -76,16 +78,14 @@ def _waiting(updates: Sequence[bytes]) -> tuple[bytes, ...]:
 def state_hash(state: bytes) -> str:
     """Return a hash equal for equal documents: of the JSON view and of every inserted and deleted range.
 
-    The encoded bytes themselves are no measure: one state has several encodings, and the engine may mix into
-    them what only waits for something else.
+    The encoded bytes themselves are no measure: one state has several encodings, and may name deletions of what
+    is not there yet.
     """
-    listing = decode_update(state)
-    structs = effective_structs(listing)
-    ends: dict[int, int] = {}
-    for struct in structs:
-        ends[struct.client] = max(ends.get(struct.client, 0), struct.clock + struct.length)
+    ends = update_ends(state)
     deletions = sorted(
-        (d.client, d.clock, d.length) for d in listing.deletes if d.clock + d.length <= ends.get(d.client, 0)
+        (d.client, d.clock, d.length)
+        for d in decode_update(state).deletes
+        if d.clock + d.length <= ends.get(d.client, 0)
     )
     view = json.dumps(render_json(state), sort_keys=True, default=str)
     return hashlib.sha256(f"{view}{sorted(ends.items())}{deletions}".encode()).hexdigest()
@@ -113,6 +113,10 @@ class Folder:
         """Verify what was folded; see `verify`."""
         return await self._run(updates, verify, list(updates), folded)
 
+    async def view(self, state: bytes) -> dict[str, object]:
+        """Return the JSON view of a state; see `render_json`."""
+        return await self._run((state,), render_json, state)
+
     async def _run(self, updates: Sequence[bytes], work: Callable[P, R], *args: P.args, **more: P.kwargs) -> R:
         if sum(map(len, updates)) <= self._inline_bytes:
             return work(*args, **more)
@@ -120,7 +124,11 @@ class Folder:
             # One worker: folding is background work and must leave the other cores to the living.
             self._pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"))
         call = functools.partial(work, *args, **more)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        except BrokenProcessPool as error:
+            self._pool = None  # the next one gets a new child
+            raise EngineError("the folding process died") from error
 
     def close(self) -> None:
         """End the child process, if there is one."""

@@ -120,6 +120,7 @@ class HocuspocusConnection(Connection):
     async def recheck(self, now: float) -> None:
         """Ask for fresh tokens before the old ones expire; end what may not go on."""
         access = self.house.access
+        has_new_rules = self.has_new_rules()
         for address, document in tuple(self._documents.items()):
             user = document.session.user
             if document.awaits_token and _has_expired(user, now):
@@ -128,16 +129,21 @@ class HocuspocusConnection(Connection):
                 return
             try:
                 access.check_alive(user, now=now)
-                access.require(user, Action.READ, document.name)
+                if has_new_rules:
+                    self._follow_rules(address, document)
             except Refused as cause:
                 self._end(address, cause)
                 continue
-            may_write = access.may(user, Action.WRITE, document.name)
-            if may_write != document.session.may_write:
-                self._change_scope(address, document, may_write=may_write)
             if _has_expired(user, now + TOKEN_REQUEST_SECONDS) and not document.is_asked_for_token:
                 document.is_asked_for_token = document.awaits_token = True
                 self.channel.write(Frames([hocuspocus.encode_token_request(address)]))
+
+    def _follow_rules(self, address: str, document: _Open) -> None:
+        access, user = self.house.access, document.session.user
+        access.require(user, Action.READ, document.name)
+        may_write = access.may(user, Action.WRITE, document.name)
+        if may_write != document.session.may_write:
+            self._change_scope(address, document, may_write=may_write)
 
     # One token
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -22,7 +23,7 @@ from quorate_protocol.ids import DocumentName
 from quorate_protocol.names import parse_document_name
 from quorate_server.access import Action
 from quorate_server.connections import House
-from quorate_server.documents import EMPTY_STATE_VECTOR, render_json
+from quorate_server.documents import EMPTY_STATE_VECTOR
 from quorate_server.errors import (
     Conflict,
     DocumentDeleted,
@@ -42,7 +43,7 @@ from quorate_server.http_models import (
 from quorate_server.openapi import Endpoint, describe
 from quorate_server.room import Room
 from quorate_server.users import User
-from quorate_storage.errors import StorageUnavailable
+from quorate_storage.errors import StorageUnavailable, ValueRefused
 from quorate_storage.stores import Document, Revocation
 
 MAX_PAGE = 1000
@@ -107,11 +108,8 @@ async def create_document(request: Request, user: User) -> Response:
     wanted = NewDocument.model_validate_json(await _body(request))
     name = parse_document_name(wanted.name, max_bytes=house.limits.name_bytes)
     house.access.require(user, Action.CREATE, name)
-    existing = await _stored(house.rooms.store.find(name))
-    if existing is not None:
-        state = "deleted; restore it" if existing.deleted_at is not None else "in use"
-        raise Conflict(f"the name {name!r} is {state}")
-    room = await house.rooms.open(name, user, may_create=True)
+    await _stored(house.rooms.create(name, user))
+    room = await house.rooms.open(name, user, may_create=False)
     if wanted.update:
         await room.write(user, wanted.update)
     return _json(DocumentInfo.of(await _document(house, name)), status=201)
@@ -124,7 +122,7 @@ async def read_document(request: Request, user: User) -> Response:
     document = await _document(house, name)
     view = DocumentView(
         **DocumentInfo.of(document).model_dump(),
-        content=render_json(await room.read()),
+        content=await house.rooms.view(await room.read()),
         people=len(room.sessions),
     )
     return _json(view)
@@ -264,6 +262,8 @@ async def _stored(work: Awaitable[T]) -> T:
         return await work
     except StorageUnavailable as error:
         raise Unavailable("the database cannot be reached: try again") from error
+    except ValueRefused as error:
+        raise MalformedUpdate(str(error)) from error
 
 
 async def _body(request: Request) -> bytes:
@@ -283,7 +283,7 @@ async def _body(request: Request) -> bytes:
 
 
 def _page_size(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= MAX_PAGE:
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_PAGE:
         raise MalformedUpdate(f"`limit` must be a number from 1 to {MAX_PAGE}, not {text[:20]!r}")
     return int(text)
 

@@ -25,7 +25,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from quorate_protocol.errors import LimitExceeded, RemoteProtocolError
@@ -33,7 +32,7 @@ from quorate_protocol.ids import DocumentName, UserId
 from quorate_protocol.ids import Sequence as LogPlace
 from quorate_protocol.limits import Limits
 from quorate_protocol.updates import EMPTY_UPDATE, DecodedUpdate, measure_update
-from quorate_server.batches import Action, Batch, Incoming
+from quorate_server.batches import Action, Batch, Failure, Incoming, fail, resolve
 from quorate_server.documents import EMPTY_STATE_VECTOR, Applied, LiveDocument
 from quorate_server.errors import (
     Conflict,
@@ -44,6 +43,7 @@ from quorate_server.errors import (
     Unavailable,
 )
 from quorate_server.frames import Frames
+from quorate_server.guards import Guard, GuardedUpdate
 from quorate_server.metrics import Metrics
 from quorate_server.presence_relay import PresenceRelay
 from quorate_server.sessions import Encoder, Session
@@ -52,20 +52,6 @@ from quorate_storage.journal import Journal
 from quorate_storage.stores import Document, LogEntry, LogSize, SetAside, StoredState
 
 log = logging.getLogger("quorate.server")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardedUpdate:
-    """What a guard judges: whose update it is, what it inserts and deletes, and the document after it."""
-
-    name: DocumentName
-    user: User
-    update: DecodedUpdate
-    document: LiveDocument
-
-
-Guard = Callable[[GuardedUpdate], None]
-"""Looks at an update before anybody sees it and raises `Refused` to have it undone."""
 
 
 class Surroundings(Protocol):
@@ -117,9 +103,11 @@ class Room:
         self._is_tick_due = False
         self._is_rebuilding = False
         self._questions: list[Action] = []
+        self._readers: set[asyncio.Future[bytes]] = set()
         self._in_flight: deque[Batch] = deque()
         self._parked: list[tuple[bytes, Session | None]] = [(u, None) for u in live.waiting]
         self._next_place = stored.document.last_sequence + 1
+        self._measured_version = -1
         self._encoded: tuple[int, bytes, bytes] = (-1, b"", b"")
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -149,6 +137,9 @@ class Room:
 
     def join(self, session: Session) -> None:
         """Take a session in: it receives every relay from now on, and first a step 1 and who is here."""
+        if self.is_ended:  # between being found and being joined
+            session.end(Unavailable("the document is being closed: reconnect"))
+            return
         self.sessions.add(session)
         self._groups.setdefault(session.encoder, set()).add(session)
         encoder = session.encoder
@@ -182,7 +173,16 @@ class Room:
         for incoming in self._inbox:
             incoming.fail(cause)
         self._inbox.clear()
+        self._questions.clear()
+        if not self._in_flight:
+            for reader in tuple(self._readers):
+                fail(reader, Unavailable("the document is being closed: try again"))
         self._house.discard(self)
+
+    async def settle(self) -> None:
+        """Wait until what was refused is kept, for a while."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=SETTLE_SECONDS)
 
     def close(self) -> None:
         """Free what the room holds. Only when nobody is in it and all of it is durable, or it has ended."""
@@ -202,7 +202,7 @@ class Room:
         if not session.may_write:
             self._refuse(session, update, "read-only: your edits are not shared", is_step2=is_step2)
         elif update == EMPTY_UPDATE:
-            self._after_commit(lambda: self._acknowledge(session, 1))
+            self._when_whole(lambda: self._after_commit(lambda: self._acknowledge(session, 1)))
         elif self._is_full() and not _only_deletes(update):
             self._refuse(session, update, str(self._full()), is_step2=is_step2)
         else:
@@ -229,18 +229,26 @@ class Room:
         Raises:
             MalformedUpdate: `since` is no state vector.
         """
-        self._tick()
-        missing = self._missing_from(since)
         durable: asyncio.Future[bytes] = self._loop.create_future()
-        self._after_commit(lambda: None if durable.done() else durable.set_result(missing))
+
+        def ask() -> None:
+            try:
+                missing = self._missing_from(since)
+            except MalformedUpdate as error:
+                fail(durable, error)
+            else:
+                self._after_commit(lambda: resolve(durable, missing), lambda error: fail(durable, error))
+
+        self._readers.add(durable)
+        durable.add_done_callback(self._readers.discard)
+        self._when_whole(ask)
         return await durable
 
     def answer(self, session: Session, state_vector: bytes) -> None:
         """Answer a step 1 with what its sender lacks, once all of that is durable."""
-        if self._is_rebuilding:
-            self._questions.append(lambda: self.answer(session, state_vector))
-            return
-        self._tick()  # what came before the question is part of the answer
+        self._when_whole(lambda: self._answer(session, state_vector))
+
+    def _answer(self, session: Session, state_vector: bytes) -> None:
         if session.encoder.asks_when_answering:
             session.send(session.encoder.step1(self.live.state_vector()))
         try:
@@ -253,6 +261,17 @@ class Room:
     def tell_presence(self, session: Session) -> None:
         """Answer a query: who is here."""
         session.send(session.encoder.awareness(self.presence.everybody() or NOBODY))
+
+    def _when_whole(self, action: Action) -> None:
+        """Run `action` after all that came before it was applied; after the repair, if there is one under way."""
+        if self._is_rebuilding:
+            self._questions.append(action)
+            return
+        self._tick()
+        if self._is_rebuilding:
+            self._questions.append(action)
+        else:
+            action()
 
     # One tick
 
@@ -325,6 +344,8 @@ class Room:
                 if incoming.update in applied.parked:
                     incoming.fail(Conflict("the update builds on edits that the server has not seen"))
         else:
+            # Durable like any other, though without effect yet: who waits for that is answered.
+            batch.waiting.extend(i for i in sound if i.done is not None and i.update in applied.parked)
             for update in applied.parked:
                 batch.entries.append(self._numbered(update, sound[0].user.id))
                 self._parked.append((update, session))
@@ -347,6 +368,7 @@ class Room:
         for incoming in sound:
             self._keep_aside("refused", incoming, refusal.reason)
             batch.then.append(functools.partial(incoming.fail, refusal))
+            batch.otherwise.append(incoming.fail)
         if session is not None:
             answers = [session.encoder.notice(refusal.reason)]
             if (refused := session.encoder.saved(saved=False)) is not None:
@@ -384,20 +406,25 @@ class Room:
 
     def _refuse(self, session: Session, update: bytes, why: str, *, is_step2: bool) -> None:
         """Answer an edit that is not even looked at; a step 2 that holds nothing new is no edit."""
-        is_known = is_step2 and not self._is_rebuilding and self.live.covers(update)
+        self._when_whole(lambda: self._answer_refused(session, update, why, is_step2=is_step2))
+
+    def _answer_refused(self, session: Session, update: bytes, why: str, *, is_step2: bool) -> None:
+        is_known = is_step2 and self.live.covers(update)
         answer = session.encoder.saved(saved=is_known)
         if not is_known:
             self._house.metrics.refused("full" if session.may_write else "read_only")
         if answer is not None:
-            session.send(answer)
+            self._after_commit(lambda: session.send(answer))
         elif not is_known and not session.is_told_of_refusal:
             session.is_told_of_refusal = True
             session.send(session.encoder.notice(why))
 
     def _is_full(self) -> bool:
         """Whether the document passes its limit; the running total only ever overestimates, so measure then."""
-        if self.size_bytes > self._limits.document_bytes and not self._is_rebuilding:
+        is_measured = self._measured_version == self.live.version
+        if self.size_bytes > self._limits.document_bytes and not is_measured and not self._is_rebuilding:
             self.size_bytes = len(self.live.encode())
+            self._measured_version = self.live.version
         return self.size_bytes > self._limits.document_bytes
 
     def _full(self) -> DocumentTooLarge:
@@ -408,7 +435,7 @@ class Room:
 
     def _commit(self, batch: Batch) -> None:
         if not batch.entries:
-            self._after_commit(lambda: self._deliver(batch))
+            self._after_commit(lambda: self._deliver(batch), batch.give_up)
             return
         self._in_flight.append(batch)
         self._house.journal.append(batch.entries, lambda error: self._committed(batch, error))
@@ -424,8 +451,7 @@ class Room:
             return
         log.error("room.cannot_write", extra={"document": self.name, "error": str(error)})
         cause = Unavailable("the document moved or was deleted: reconnect")
-        for incoming in batch.waiting:
-            incoming.fail(cause)
+        batch.give_up(cause)
         if not self.is_ended:
             self.end(cause)
 
@@ -454,12 +480,17 @@ class Room:
         if saved is not None:
             session.send(*([saved] * count))
 
-    def _after_commit(self, action: Action) -> None:
-        """Run `action` once all that the live document contains is durable: now, if it is."""
-        if self._in_flight:
-            self._in_flight[-1].then.append(action)
-        else:
+    def _after_commit(self, action: Action, otherwise: Failure | None = None) -> None:
+        """Run `action` once all that the live document contains is durable: now, if it is.
+
+        `otherwise` is told why when it never will be.
+        """
+        if not self._in_flight:
             action()
+            return
+        self._in_flight[-1].then.append(action)
+        if otherwise is not None:
+            self._in_flight[-1].otherwise.append(otherwise)
 
     def _missing_from(self, state_vector: bytes) -> bytes:
         version, asked, answer = self._encoded
@@ -493,7 +524,7 @@ class Room:
             return
         finally:
             self._is_rebuilding = False
-        self._encoded = (-1, b"", b"")
+        self._encoded, self._measured_version = (-1, b"", b""), -1
         authors = dict(self._parked)
         self._parked = [(update, authors.get(update)) for update in self.live.waiting]
         for session in tuple(self.sessions):
@@ -519,6 +550,8 @@ class Room:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+
+SETTLE_SECONDS = 5.0
 
 NOBODY = b"\x00"
 """An awareness update of no entries."""

@@ -17,15 +17,17 @@ from quorate_protocol.limits import Limits
 from quorate_server.documents import LiveDocument
 from quorate_server.errors import (
     AccessDenied,
+    Conflict,
     DocumentDeleted,
     DocumentNotFound,
     EngineError,
     Unavailable,
 )
 from quorate_server.folding import FoldedState, Folder
+from quorate_server.guards import Guard
 from quorate_server.kinds import kind_of
 from quorate_server.metrics import Metrics
-from quorate_server.room import Guard, Room, pieces
+from quorate_server.room import Room, pieces
 from quorate_server.users import SERVER, User
 from quorate_storage.compaction import CompactionRule, Folded, compact
 from quorate_storage.errors import (
@@ -109,7 +111,9 @@ class Rooms:
         self._check_admission()
         room = self._rooms.get(name)
         if room is not None:
+            # Whoever asked may never join (a reader over HTTP, a socket that died): the wait begins anew.
             self._cancel_unloading(name)
+            self.on_empty(room)
             return room
         loading = self._loading.get(name)
         if loading is None:
@@ -134,7 +138,7 @@ class Rooms:
             stored = await self.store.load(document.id)
             if stored.document.deleted_at is not None:  # deleted since we looked
                 raise DocumentDeleted(f"{name!r} was deleted")
-        except StorageUnavailable as error:
+        except (StorageUnavailable, LeaseLost) as error:
             raise Unavailable("the database cannot be reached: try again") from error
         try:
             live = LiveDocument(pieces(stored))
@@ -147,22 +151,41 @@ class Rooms:
         self.on_empty(room)
         return room
 
+    async def create(self, name: DocumentName, user: User) -> Document:
+        """Create a document that must not exist yet.
+
+        Raises:
+            Conflict: the name is taken, maybe by a deleted document.
+            Unavailable: the store fails; it may or may not have been created.
+        """
+        self._check_admission()
+        try:
+            return await self._insert(name, user)
+        except DocumentExists as error:
+            state = "deleted; restore it" if error.document.deleted_at is not None else "in use"
+            raise Conflict(f"the name {name!r} is {state}") from error
+        except (StorageUnavailable, LeaseLost) as error:
+            raise Unavailable("the database cannot be reached: try again") from error
+
     async def _create(self, name: DocumentName, user: User, *, may_create: bool) -> Document:
         if not may_create:
             raise AccessDenied(f"there is no {name!r}, and {user.id} may not create it")
-        seed = self._seeder(name)
         with suppress(DocumentExists):
-            return await self.store.create(
-                name,
-                kind=kind_of(name),
-                by=SERVER.id if seed else user.id,
-                at=time.time(),
-                lease=self._leases.current(),
-                seed=seed,
-            )
+            return await self._insert(name, user)
         existing = await self.store.find(name)
         assert existing is not None, "a name once taken stays taken"
         return existing
+
+    async def _insert(self, name: DocumentName, user: User) -> Document:
+        seed = self._seeder(name)
+        return await self.store.create(
+            name,
+            kind=kind_of(name),
+            by=SERVER.id if seed else user.id,
+            at=time.time(),
+            lease=self._leases.current(),
+            seed=seed,
+        )
 
     # Deleting and restoring
 
@@ -209,6 +232,8 @@ class Rooms:
             changed = await change(document)
         except StorageUnavailable as error:
             raise Unavailable("the database cannot be reached: try again") from error
+        if (loading := self._loading.get(name)) is not None:  # it may have read before we wrote
+            await asyncio.wait({loading})
         room = self._rooms.get(name)
         if room is not None and ending is not None:
             # Only now is it true. What came in between can no longer be written, and nobody was told it was.
@@ -292,6 +317,7 @@ class Rooms:
         outcome = "folded"
         try:
             async with self._compaction_turn:
+                await self.journal.flush()  # a batch that is being retried must find its rows
                 await compact(
                     self.store,
                     room.document.id,
@@ -306,6 +332,9 @@ class Rooms:
         except (StorageUnavailable, LeaseLost, DocumentMissing, EngineError) as error:
             outcome = "failed"
             log.warning("compaction.failed", extra={"document": room.name, "error": str(error)})
+        except Exception:
+            outcome = "failed"  # the log stays; a document must not suffer from its housekeeping
+            log.exception("compaction.failed", extra={"document": room.name})
         self.metrics.compactions.labels(outcome).inc()
         # What failed is tried again only after as much more log.
         room.log_entries -= before.entries
@@ -314,6 +343,10 @@ class Rooms:
     async def _verify(self, stored: StoredState, folded: Folded) -> bool:
         state = FoldedState(state=folded.state, waiting=folded.waiting)
         return await self._folder.verify(list(pieces(stored)), state)
+
+    async def view(self, state: bytes) -> dict[str, object]:
+        """Return the JSON view of a state, made elsewhere when it is large."""
+        return await self._folder.view(state)
 
     # Life of the server
 
@@ -347,6 +380,7 @@ class Rooms:
         await asyncio.gather(*self._loading.values(), return_exceptions=True)
         await asyncio.gather(*self._compacting.values(), return_exceptions=True)
         for room in self.open_rooms:
+            await room.settle()
             room.close()
         self._rooms.clear()
         self._folder.close()

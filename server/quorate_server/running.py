@@ -70,7 +70,11 @@ class Server(uvicorn.Server):
         """Stop accepting, commit, send everybody away (1012) over a while, then stop."""
         for server in self.servers:
             server.close()
-        await self._quorate.drain()
+        draining = asyncio.create_task(self._quorate.drain())
+        while not draining.done() and not self.force_exit:  # a second signal: now
+            await asyncio.wait({draining}, timeout=0.1)
+        draining.cancel()
+        await asyncio.gather(draining, return_exceptions=True)
         await super().shutdown(sockets)
 
 

@@ -95,6 +95,7 @@ class JwksAuthenticator:
         self._clock = clock
         self._keys: KeySet | None = None
         self._fetched_at = float("-inf")
+        self._tried_at = float("-inf")
         self._fetching = asyncio.Lock()
 
     async def authenticate(self, token: str) -> User:
@@ -107,16 +108,25 @@ class JwksAuthenticator:
             return self._checks.user(_verified(token, keys, PUBLIC_KEY_ALGORITHMS))
 
     async def _current_keys(self, *, max_age: float) -> KeySet:
+        """Return keys no older than `max_age`, or the newest there are when none were to be had lately."""
+        if self._keys is not None and self._is_settled(max_age):
+            return self._keys
         async with self._fetching:
-            if self._keys is None or self._clock() - self._fetched_at > max_age:
+            if self._keys is None or not self._is_settled(max_age):
+                self._tried_at = self._clock()
                 try:
                     self._keys = KeySet.import_key_set(await self._fetch())
                     self._fetched_at = self._clock()
                 except (OSError, ValueError, httpx.HTTPError, JoseError) as error:
                     log.warning("jwks.unavailable", extra={"error": str(error)})
-                    if self._keys is None:
-                        raise Unavailable("the token issuer's keys cannot be had") from error
+            if self._keys is None:
+                raise Unavailable("the token issuer's keys cannot be had")
             return self._keys
+
+    def _is_settled(self, max_age: float) -> bool:
+        """Whether the keys are young enough, or were asked for in vain a moment ago."""
+        now = self._clock()
+        return now - self._fetched_at <= max_age or now - self._tried_at <= self._refetch
 
     async def _fetch(self) -> Any:
         if "://" not in self._source:

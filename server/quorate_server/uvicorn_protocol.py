@@ -20,7 +20,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 
 from quorate_protocol.closing import CloseCode
-from quorate_server.channels import EXTENSION, MessageHandler
+from quorate_server.channels import EXTENSION, OVERFLOW_GRACE_SECONDS, MessageHandler
 
 _ABNORMAL = 1006
 _BAD_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -110,7 +110,8 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.resume_reading()
-        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
+        # Not `transport.close`: that waits for a buffer which a peer that stopped reading never takes.
+        self.close_timer = self.loop.call_later(self.close_timeout, self.abort)
         if self._on_lost is not None:
             self._on_lost(code)
 
@@ -195,6 +196,22 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         if self._on_lost is not None:
             self._on_lost(_ABNORMAL)
 
+    def keepalive_timeout(self) -> None:
+        """Let go of a peer that no longer answers, buffer or not."""
+        super().keepalive_timeout()
+        self._let_go()
+
+    def handle_parser_exception(self) -> None:
+        """Let go of a peer whose frames cannot be read."""
+        super().handle_parser_exception()
+        self._let_go()
+
     def eof_received(self) -> None:
         """Close when the peer half-closes: a WebSocket has no use for half a connection."""
         self.transport.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._on_lost is not None:
+            self._on_lost(_ABNORMAL)
+        self.loop.call_later(OVERFLOW_GRACE_SECONDS, self.abort)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Iterable
@@ -47,7 +48,8 @@ async def serve_y_websocket(house: House, scope: Scope, receive: Receive, send: 
         user = await house.authenticator.authenticate(token)
         session_of = await _admit(house, name, user)
     except (Refused, Unavailable, NameRefused) as cause:
-        client = (scope.get("client") or ("",))[0], _raw_name(scope), token
+        who = (scope.get("client") or ("",))[0], _raw_name(scope), token
+        client = hashlib.blake2b(repr(who).encode(), digest_size=16).digest()
         await _turn_away(house, cause, send, subprotocol, pause=house.denials.pause_of(client))
         return
     await send({"type": "websocket.accept", "subprotocol": subprotocol})
@@ -132,6 +134,8 @@ class YWebSocketConnection(Connection):
         access = self.house.access
         try:
             access.check_alive(self._user, now=now)
+            if not self.has_new_rules():
+                return
             access.require(self._user, Action.READ, self._name)
         except Refused as cause:
             self._end(cause)

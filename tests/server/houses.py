@@ -16,8 +16,9 @@ from quorate_protocol.limits import DEFAULT_LIMITS, Limits
 from quorate_protocol.messages import SyncStep1, SyncUpdate
 from quorate_protocol.y_websocket import YWebSocketConnection
 from quorate_server.frames import Frames
+from quorate_server.guards import Guard
 from quorate_server.metrics import Metrics
-from quorate_server.room import Guard, Room
+from quorate_server.room import Room
 from quorate_server.rooms import Rooms, Seeder, no_seed
 from quorate_server.sessions import Encoder, HocuspocusEncoder, Session, YWebSocketEncoder
 from quorate_server.users import User

@@ -133,3 +133,21 @@ def test_help_says_what_a_command_is_for(command: str) -> None:
     assert shown.returncode == 0
     assert len(shown.stdout.splitlines()) > 5
     assert "Options:" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--database", "mysql://x/y"), "--database"),
+        (("--database", "postgresql://127.0.0.1:1/x"), "database is unavailable"),
+        (("--data", "/proc/nowhere"), "data folder"),
+    ],
+)
+def test_what_keeps_the_server_from_starting_is_one_sentence(
+    tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    where = () if "--data" in arguments else ("--data", str(tmp_path))
+    ended = quorate("serve", "--open", "--port", "0", *where, *arguments)
+    assert ended.returncode == 2
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -20,7 +20,8 @@ from quorate_server.errors import (
     Unavailable,
 )
 from quorate_server.folding import state_hash
-from quorate_server.room import GuardedUpdate, pieces
+from quorate_server.guards import GuardedUpdate
+from quorate_server.room import pieces
 from quorate_server.seeding import text_seed
 from quorate_server.users import User
 from quorate_storage.compaction import CompactionRule
@@ -435,3 +436,91 @@ async def test_writing_without_a_session_returns_its_place_when_durable() -> Non
         assert await room.write(script, text_seed("one")) == 1  # nothing new
         with pytest.raises(MalformedUpdate):
             await room.write(script, b"\xff")
+
+
+async def test_an_empty_step_2_is_not_acknowledged_before_the_edit_in_front_of_it() -> None:
+    store = HeldStore()
+    async with open_rooms(store) as rooms:
+        room = await open_room(rooms)
+        anna = Guest(room, "anna", encoder=hocuspocus())
+        anna.channel.frames.clear()
+        store.hold()
+        anna.type("a")
+        room.receive(anna.session, b"\x00\x00", is_step2=True)
+        await until(lambda: store.is_waiting, "the commit began")
+        assert SAVED not in anna.channel.frames
+        store.release()
+        await until(lambda: anna.channel.frames.count(SAVED) == 2, "both acknowledged")
+
+
+async def test_http_readers_do_not_keep_a_room_in_memory() -> None:
+    async with open_rooms(idle_room_seconds=0.01) as rooms:
+        await open_room(rooms)
+        await open_room(rooms)
+        await until(lambda: not len(rooms), "unloaded")
+
+
+async def test_whoever_joins_a_room_that_ended_is_sent_away() -> None:
+    async with open_rooms() as rooms:
+        room = await open_room(rooms)
+        room.end(Unavailable("over"))
+        late = Guest(room, "late")
+        assert isinstance(late.ended, Unavailable)
+        assert not room.sessions
+
+
+async def test_readers_and_writers_are_told_when_their_batch_can_never_be_written() -> None:
+    script = User(id=UserId("script"), name="")
+    store = HeldStore()
+    async with open_rooms(store) as rooms:
+        room = await open_room(rooms)
+        store.hold()
+        writing = asyncio.create_task(room.write(script, text_seed("one")))
+        await until(lambda: store.is_waiting, "the commit began")
+        reading = asyncio.create_task(room.read())
+        again = asyncio.create_task(room.write(script, text_seed("one")))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await store.steal_lease()
+        store.release()
+        answers = await asyncio.gather(writing, reading, again, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [Unavailable] * 3
+
+
+async def test_an_update_with_a_gap_is_answered_when_it_is_durable() -> None:
+    script = User(id=UserId("script"), name="")
+    async with open_rooms() as rooms:
+        room = await open_room(rooms)
+        anna = Guest(room, "anna")
+        anna.text += "never sent"
+        anna.made.clear()
+        anna.text += "gap"
+        assert await room.write(script, anna.made[-1]) == 1
+        assert room.live.waiting == (anna.made[-1],)
+        assert render_json(await room.read()) == {}
+
+
+async def test_what_waits_behind_a_gap_is_in_no_answer() -> None:
+    async with open_rooms() as rooms:
+        room = await open_room(rooms)
+        anna = Guest(room, "anna")
+        anna.type("seen")
+        anna.text += " never sent"
+        anna.made.clear()
+        anna.text += " behind the gap"
+        anna.send(anna.made[-1])
+        assert b"behind the gap" not in await room.read()
+        assert render_json(await room.read()) == {"text": "seen"}
+
+
+async def test_a_document_deleted_while_it_loads_is_not_open_afterwards() -> None:
+    async with open_rooms() as rooms:
+        name = DocumentName("text/a")
+        room = await open_room(rooms)
+        room.end(Unavailable("reload"))
+        loading = asyncio.create_task(open_room(rooms))
+        await asyncio.sleep(0)
+        await rooms.delete(name, by=UserId("owner"))
+        await asyncio.gather(loading, return_exceptions=True)
+        found = rooms.find(name)
+        assert found is None or found.is_ended

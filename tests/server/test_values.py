@@ -126,3 +126,26 @@ def test_values_and_types_nested_too_deeply_never_reach_the_engine() -> None:
         items.append(Map())
     assert not live.apply([side_by_side.get_update()]).malformed
     live.close()
+
+
+def test_covering_many_deletions_is_quick() -> None:
+    """A viewer may send a step 2 of many deletions: 20,000 against 2,000 ranges took eight seconds once."""
+    doc: Doc[Any] = Doc(client_id=5)
+    text = doc.get("text", type=Text)
+    text += "ab" * 2000
+    for position in range(2000):
+        del text[position : position + 1]
+    live = LiveDocument([doc.get_update()])
+    many = b"\x00\x01\x05" + b"\xa0\x9c\x01" + b"\x01\x01" * 20_000
+    assert live.covers(doc.get_update())
+    assert not live.covers(many)
+    live.close()
+
+
+def test_a_panic_survives_the_way_from_a_child_process() -> None:
+    import pickle  # noqa: PLC0415
+
+    from quorate_server.errors import EnginePanic  # noqa: PLC0415
+
+    panic = pickle.loads(pickle.dumps(EnginePanic((b"x",), "it broke")))
+    assert (panic.suspects, str(panic)) == ((b"x",), "it broke")

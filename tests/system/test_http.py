@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -109,6 +110,8 @@ async def test_documents_are_listed_by_name_in_pages(http: httpx.AsyncClient) ->
         ("POST", "/api/restorations/text/nowhere", None, 404, "not-found"),
         ("GET", "/api/documents?limit=0", None, 400, "malformed"),
         ("GET", "/api/documents?limit=many", None, 400, "malformed"),
+        ("GET", "/api/documents?limit=%C2%B2", None, 400, "malformed"),
+        ("GET", "/api/documents?limit=99999999", None, 400, "malformed"),
         ("POST", "/api/documents", b"{}", 422, "invalid"),
         ("POST", "/api/documents", b"not json", 422, "invalid"),
         ("POST", "/api/documents", b'{"name":"a","surprise":1}', 422, "invalid"),
@@ -209,3 +212,9 @@ async def test_a_page_of_another_site_cannot_open_a_socket_of_an_open_server(tmp
             assert await socket.recv()
         with pytest.raises(InvalidStatus):
             await connect(url, origin=Origin("https://evil.example"))
+
+
+async def test_one_name_is_created_once(http: httpx.AsyncClient) -> None:
+    posts = [http.post("/api/documents", json={"name": "text/once"}) for _ in range(4)]
+    answers = await asyncio.gather(*posts)
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]

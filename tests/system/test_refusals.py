@@ -254,3 +254,23 @@ async def test_draining_commits_and_sends_everybody_away(server: ServerProcess) 
     await until(lambda: str(peers[0].text) == str(peers[1].text) == "text/atext/a", "all there")
     for peer in peers:
         await peer.close()
+
+
+async def test_a_frame_of_too_many_messages_is_refused(shared_server: ServerProcess) -> None:
+    peer = await YWebSocketPeer(shared_server.websocket_url, "queries", token()).synced()
+    peer.send(b"\x03" * 100_000)
+    await until(lambda: peer.close_code, "closed")
+    assert peer.close_code == 1009
+    await peer.close()
+
+
+async def test_a_document_larger_than_the_send_buffer_can_be_opened(tmp_path: Path) -> None:
+    async with ServerProcess(tmp_path, environment={"QUORATE_SEND_BUFFER_BYTES": "100000"}) as server:
+        anna = await YWebSocketPeer(server.websocket_url, "a", token_for("anna")).synced()
+        anna.text += "x" * 3_000_000
+        await until(lambda: len(anna.received) > 1, "the echo")
+        ben = await YWebSocketPeer(server.websocket_url, "a", token_for("ben")).synced()
+        ben.text += "!"
+        await until(lambda: str(anna.text).endswith("!"), "Ben is connected")
+        for peer in (anna, ben):
+            await peer.close()

@@ -15,6 +15,7 @@ from quorate_protocol.closing import (
     Dialect,
     close_code,
 )
+from quorate_protocol.dividing import Division, divide
 from quorate_protocol.errors import (
     LimitExceeded,
     LocalProtocolError,
@@ -65,11 +66,9 @@ from quorate_protocol.updates import (
     Struct,
     UpdateExtent,
     decode_update,
-    delete_ends,
     is_covered,
     measure_update,
     update_ends,
-    within,
 )
 from quorate_protocol.y_websocket import YWebSocketConnection
 
@@ -92,6 +91,7 @@ __all__ = [
     "DecodedUpdate",
     "DeleteRange",
     "Dialect",
+    "Division",
     "DocumentId",
     "DocumentName",
     "Event",
@@ -125,7 +125,7 @@ __all__ = [
     "decode_awareness",
     "decode_state_vector",
     "decode_update",
-    "delete_ends",
+    "divide",
     "document_name_from_path",
     "encode_awareness",
     "encode_state_vector",
@@ -136,6 +136,5 @@ __all__ = [
     "parse_document_name",
     "split_address",
     "update_ends",
-    "within",
     "y_websocket",
 ]

@@ -14,9 +14,9 @@ The low five bits of `info` are the kind of content; 0x80 announces an origin, 0
 follow.
 
 Two readers share this grammar. `decode_update` lists everything, for those who judge an edit.
-`update_ends`, `delete_ends` and `is_covered` only add up lengths, and run once for each frame. All
-are strict, and bounded in memory by the size of the update and in depth by `contents.MAX_DEPTH`:
-what they let pass is safe to hand to an engine.
+`measure_update` and `update_ends` only add up lengths, and run once for each frame. All are strict,
+and bounded in memory by the size of the update and in depth by `contents.MAX_DEPTH`: what they let
+pass is safe to hand to an engine that has what the update builds on.
 
 Source: yjs `utils/encoding.js`, `utils/updates.js`, `utils/DeleteSet.js`, `structs/Item.js`.
 """
@@ -34,7 +34,7 @@ from quorate_protocol.contents import (
 )
 from quorate_protocol.errors import MalformedFrame
 from quorate_protocol.ids import ClientId
-from quorate_protocol.varints import read_var_string, read_var_uint, write_var_uint
+from quorate_protocol.varints import read_var_string, read_var_uint
 
 EMPTY_UPDATE: Final = b"\x00\x00"
 """The update that says nothing."""
@@ -87,17 +87,25 @@ class DeleteRange(NamedTuple):
 class UpdateExtent(NamedTuple):
     """How far an update reaches: behind which clock its operations and its deletions end, by client.
 
-    `types` is how many shared types it creates inside others.
+    `needs` is behind which clock ends what its operations build on, by client: where their runs begin, and the
+    neighbours and parents that they name. `types` is how many shared types it creates inside others.
     """
 
     ends: dict[ClientId, int]
     delete_ends: dict[ClientId, int]
+    needs: dict[ClientId, int]
     types: int
 
-    def is_within(self, state_vector: Mapping[ClientId, int]) -> bool:
-        """Tell whether all of it is within a state vector, as `is_covered` does."""
+    def is_ready(self, state_vector: Mapping[ClientId, int]) -> bool:
+        """Tell whether nothing that it builds on is outside of a state vector.
+
+        False is no verdict on an update of several clients, which may bring what the others need: see `divide`.
+        """
         known = state_vector.get
-        return all(end <= known(client, 0) for ends in (self.ends, self.delete_ends) for client, end in ends.items())
+        for client, end in self.needs.items():
+            if end > known(client, 0):
+                return False
+        return all(end <= max(known(client, 0), self.ends.get(client, 0)) for client, end in self.delete_ends.items())
 
 
 class DecodedUpdate(NamedTuple):
@@ -113,20 +121,37 @@ def decode_update(update: bytes) -> DecodedUpdate:
     Raises:
         MalformedFrame: it does not follow the grammar.
     """
-    structs: list[Struct] = []
+    sections, deletes = read_sections(update)
+    return DecodedUpdate(tuple(struct for _, structs in sections for struct, _, _ in structs), deletes)
+
+
+def read_sections(
+    update: bytes,
+) -> tuple[list[tuple[ClientId, list[tuple[Struct, int, int]]]], tuple[DeleteRange, ...]]:
+    """List what an update says, by client, each struct with the positions where it begins and ends.
+
+    Raises:
+        MalformedFrame: it does not follow the grammar.
+    """
+    sections: dict[ClientId, list[tuple[Struct, int, int]]] = {}
     client_count, position = read_var_uint(update, 0)
     for _ in range(client_count):
         struct_count, position = read_var_uint(update, position)
-        client, position = read_var_uint(update, position)
+        number, position = read_var_uint(update, position)
+        client = ClientId(number)
+        if client in sections:
+            raise _named_twice(client, position)
         clock, position = read_var_uint(update, position)
+        structs = sections[client] = []
         for _ in range(struct_count):
-            struct, position = _read_struct(update, position, ClientId(client), clock)
+            start = position
+            struct, position = _read_struct(update, position, client, clock)
             clock = _checked_end(clock + struct.length, position)
-            structs.append(struct)
+            structs.append((struct, start, position))
     deletes, position = _read_deletes(update, position)
     if position != len(update):
         raise MalformedFrame(expected="the end", received="more bytes", position=position)
-    return DecodedUpdate(tuple(structs), tuple(deletes))
+    return list(sections.items()), tuple(deletes)
 
 
 def measure_update(update: bytes) -> UpdateExtent:
@@ -150,94 +175,61 @@ def update_ends(update: bytes) -> dict[ClientId, int]:
     return _scan(update).ends
 
 
-def delete_ends(update: bytes) -> dict[ClientId, int]:
-    """Tell for each client behind which clock its deleted ranges in this update end.
-
-    Raises:
-        MalformedFrame: it does not follow the grammar.
-    """
-    return _scan(update).delete_ends
-
-
 def is_covered(update: bytes, state_vector: Mapping[ClientId, int]) -> bool:
-    """Tell whether everything an update speaks of is within a state vector.
-
-    After an update was applied, this tells whether it took effect: an engine parks what depends on
-    operations that it lacks, without a word, and its state vector then stays behind.
+    """Tell whether everything an update speaks of is within a state vector: whoever holds that has it.
 
     Raises:
         MalformedFrame: it does not follow the grammar.
     """
     known = state_vector.get
-    # One struct and no deletions: somebody typed. Without this it takes half as long again.
-    if update[:2] == b"\x01\x01" and update[-1:] == b"\x00":
-        client, position = read_var_uint(update, 2)
-        clock, position = read_var_uint(update, position)
-        end, position, _ = _scan_structs(update, position, 1, clock)
-        if position == len(update) - 1:
-            return end <= known(ClientId(client), 0)
-    return _scan(update).is_within(state_vector)
-
-
-def within(update: bytes, state_vector: Mapping[ClientId, int]) -> bytes:
-    """Return an update without the structs that end beyond a state vector, deletions as they are.
-
-    An engine may mix into the state that it encodes what only waits behind a gap, and another engine may take
-    that for real: what is handed on must not hold it.
-
-    Raises:
-        MalformedFrame: it does not follow the grammar.
-    """
-    sections: list[bytes] = []
-    client_count, position = read_var_uint(update, 0)
-    for _ in range(client_count):
-        struct_count, position = read_var_uint(update, position)
-        client, position = read_var_uint(update, position)
-        clock, position = read_var_uint(update, position)
-        head = write_var_uint(client) + write_var_uint(clock)
-        end, kept, start, stop = clock, 0, position, position
-        known = state_vector.get(ClientId(client), 0)
-        for _ in range(struct_count):
-            struct, position = _read_struct(update, position, ClientId(client), end)
-            end += struct.length
-            if struct.kind != "skip" and end <= known:
-                kept, stop = kept + 1, position
-            else:
-                known = 0  # whatever follows is behind a gap
-        if kept:
-            sections.append(write_var_uint(kept) + head + update[start:stop])
-    return write_var_uint(len(sections)) + b"".join(sections) + update[position:]
+    extent = _scan(update)
+    return all(end <= known(client, 0) for ends in (extent.ends, extent.delete_ends) for client, end in ends.items())
 
 
 def _scan(update: bytes) -> UpdateExtent:
-    """Read an update for its ends alone: of its structs and of its deleted ranges."""
+    """Read an update for its ends alone: of its structs, of its deleted ranges, and of what it builds on."""
     ends: dict[ClientId, int] = {}
+    needs: dict[ClientId, int] = {}
+    seen: set[int] = set()
     types = 0
     client_count, position = read_var_uint(update, 0)
     for _ in range(client_count):
         struct_count, position = read_var_uint(update, position)
-        client, position = read_var_uint(update, position)
+        number, position = read_var_uint(update, position)
+        client = ClientId(number)
+        if client_count > 1:
+            if client in seen:
+                raise _named_twice(client, position)
+            seen.add(client)
         clock, position = read_var_uint(update, position)
-        end, position, made = _scan_structs(update, position, struct_count, clock)
+        if clock > needs.get(client, 0):
+            needs[client] = clock
+        end, position, made = _scan_structs(update, position, struct_count, (client, clock), needs)
         types += made
-        if end > ends.get(ClientId(client), 0):
-            ends[ClientId(client)] = end
+        if end:
+            ends[client] = end
     # Most updates delete nothing, and end with the single byte that says so.
     if position == len(update) - 1 and not update[position]:
-        return UpdateExtent(ends, {}, types)
+        return UpdateExtent(ends, {}, needs, types)
     deletes, position = _read_deletes(update, position)
     if position != len(update):
         raise MalformedFrame(expected="the end", received="more bytes", position=position)
     deleted: dict[ClientId, int] = {}
-    for client, clock, length in deletes:
+    for of_client, clock, length in deletes:
         if length:
-            deleted[client] = max(deleted.get(client, 0), clock + length)
-    return UpdateExtent(ends, deleted, types)
+            deleted[of_client] = max(deleted.get(of_client, 0), clock + length)
+    return UpdateExtent(ends, deleted, needs, types)
 
 
-def _scan_structs(update: bytes, position: int, count: int, clock: int) -> tuple[int, int, int]:
-    """Read the structs of one client; returns its end, the position behind, and how many types are made."""
+def _scan_structs(
+    update: bytes, position: int, count: int, run: Id, needs: dict[ClientId, int]
+) -> tuple[int, int, int]:
+    """Read the structs of one client, and add to `needs` what they build on beyond themselves.
+
+    Returns their end, the position behind them, and how many types they create.
+    """
     end = types = 0
+    client, clock = run
     for _ in range(count):
         try:
             info = update[position]
@@ -247,13 +239,7 @@ def _scan_structs(update: bytes, position: int, count: int, clock: int) -> tuple
         if info in (_GC, _SKIP):
             length, position = read_var_uint(update, position)
         else:
-            if info & _HAS_ORIGIN:
-                position = read_var_uint(update, position)[1]
-                position = read_var_uint(update, position)[1]
-            if info & _HAS_RIGHT_ORIGIN:
-                position = _skip_id(update, position)
-            if not info & _HAS_NEIGHBOUR:
-                position = _skip_parent(update, position, has_key=bool(info & _HAS_KEY))
+            position = _scan_references(update, position, info, (client, clock), needs)
             kind = info & _KIND_BITS
             if kind == TYPE:
                 types += 1
@@ -261,20 +247,32 @@ def _scan_structs(update: bytes, position: int, count: int, clock: int) -> tuple
         clock += length
         if clock > MAX_CLOCK:
             _checked_end(clock, position)
-        if length and info != _SKIP:
+        if info == _SKIP:
+            needs[client] = max(clock, needs.get(client, 0))
+        elif length:
             end = clock
     return end, position, types
 
 
-def _skip_id(update: bytes, position: int) -> int:
-    position = read_var_uint(update, position)[1]
-    return read_var_uint(update, position)[1]
-
-
-def _skip_parent(update: bytes, position: int, *, has_key: bool) -> int:
+def _scan_references(update: bytes, position: int, info: int, own: Id, needs: dict[ClientId, int]) -> int:
+    if info & _HAS_ORIGIN:
+        position = _scan_id(update, position, own, needs)
+    if info & _HAS_RIGHT_ORIGIN:
+        position = _scan_id(update, position, own, needs)
+    if info & _HAS_NEIGHBOUR:
+        return position
     is_root, position = read_var_uint(update, position)
-    position = skip_string(update, position) if is_root == 1 else _skip_id(update, position)
-    return skip_string(update, position) if has_key else position
+    position = skip_string(update, position) if is_root == 1 else _scan_id(update, position, own, needs)
+    return skip_string(update, position) if info & _HAS_KEY else position
+
+
+def _scan_id(update: bytes, position: int, own: Id, needs: dict[ClientId, int]) -> int:
+    client, position = read_var_uint(update, position)
+    clock, position = read_var_uint(update, position)
+    # Its own client's earlier operations are known when its run is known to begin, or come with it.
+    if (client != own[0] or clock >= own[1]) and clock >= needs.get(ClientId(client), 0):
+        needs[ClientId(client)] = clock + 1
+    return position
 
 
 def _read_struct(update: bytes, position: int, client: ClientId, clock: int) -> tuple[Struct, int]:
@@ -334,6 +332,10 @@ def _checked_end(end: int, position: int) -> int:
     if end > MAX_CLOCK:
         raise MalformedFrame(expected="clocks up to 2**32 - 1", received="a higher one", position=position)
     return end
+
+
+def _named_twice(client: int, position: int) -> MalformedFrame:
+    return MalformedFrame(expected="each client once", received=f"client {client} again", position=position)
 
 
 def _cut_short(position: int) -> MalformedFrame:

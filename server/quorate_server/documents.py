@@ -7,10 +7,9 @@ The room hands over the updates of one author that arrived in one tick. They are
 transaction, and the engine emits one update: what was new in them. That update is what goes to the log
 and to everybody else. Three facts of the engine shape this module:
 
-* An update whose dependencies are missing is *parked*: it takes no effect and no event tells so. It may show up
-  in the encoded state behind a gap, which other documents of this engine then take for real, so it is cut off
-  there. The caller must keep such bytes itself, and `apply` returns them. That an update took effect is plain in
-  the common case (the engine emitted the same bytes); else its extent is compared with the state vector.
+* An update may build on what has not come. The engine would park it inside, and breaks over what it parked: it
+  was seen to encode it as if it had taken effect, to lose it, and to corrupt its memory when it came again. So
+  the engine is given only what it can take at once; the rest waits here, in `waiting`.
 * The engine may panic: `PanicException` derives from `BaseException`. The document is then unusable.
 * Nothing may await between the start and the end of a transaction; everything here is synchronous.
 """
@@ -18,12 +17,14 @@ and to everybody else. Three facts of the engine shape this module:
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pycrdt import Array, Doc, Map, Text, TransactionEvent, UndoManager, XmlFragment
 
+from quorate_protocol.dividing import Division, divide
 from quorate_protocol.errors import RemoteProtocolError
 from quorate_protocol.ids import ClientId
 from quorate_protocol.limits import DEFAULT_LIMITS
@@ -34,12 +35,10 @@ from quorate_protocol.updates import (
     MAX_CLOCK,
     DecodedUpdate,
     DeleteRange,
-    Id,
     UpdateExtent,
     decode_update,
     measure_update,
     update_ends,
-    within,
 )
 from quorate_server.errors import EnginePanic, MalformedUpdate, Refused
 
@@ -51,10 +50,10 @@ class Applied:
     """What became of the updates of one author.
 
     `update` is everything that was new, as one update; empty when nothing was.
-    `parked` took no effect yet: each waits for something it depends on.
+    `parked` builds, in part at least, on what has not come; that part took no effect yet.
     `malformed` are the positions of updates that are no updates; the others were applied.
     `refusal` tells that a guard refused: `update` then carries the edit *and* its undoing.
-    `is_parked_outside` tells that what is parked was not given to the engine at all.
+    `is_parked_outside` tells that what is parked is not kept, and was not applied in part either.
     """
 
     update: bytes = b""
@@ -66,17 +65,10 @@ class Applied:
 
 @dataclass(slots=True)
 class _Waiting:
-    """An update that waits, and one operation that it lacks: while that is missing there is nothing to do."""
+    """An update of which something waits, and how it was divided last."""
 
     update: bytes
-    extent: UpdateExtent
-    lacks: Id | None
-
-    def is_ready(self, known: Mapping[ClientId, int]) -> bool:
-        """Whether what it lacked has come and it has not taken effect by itself."""
-        if self.lacks is None or known.get(self.lacks[0], 0) <= self.lacks[1]:
-            return False
-        return not self.extent.is_within(known)
+    division: Division
 
 
 class LiveDocument:
@@ -85,8 +77,14 @@ class LiveDocument:
     Not safe for use by several threads. After `EnginePanic` it must be thrown away.
     """
 
-    def __init__(self, updates: Iterable[bytes] = (), *, nesting_levels: int = DEFAULT_LIMITS.nesting_levels) -> None:
-        """Build the document from nothing and the given updates, in order.
+    def __init__(
+        self,
+        updates: Iterable[bytes] = (),
+        *,
+        state: bytes = EMPTY_UPDATE,
+        nesting_levels: int = DEFAULT_LIMITS.nesting_levels,
+    ) -> None:
+        """Build the document from a state that `encode` returned, and updates that were accepted, in order.
 
         Raises:
             MalformedUpdate: one of them is no update.
@@ -95,18 +93,22 @@ class LiveDocument:
         self._doc: Doc[Any] = Doc()
         self._emitted: list[bytes] = []
         self._subscription = self._doc.observe(self._on_transaction)
+        self._known: dict[ClientId, int] = {}
+        self._grown: dict[ClientId, int] = {}
         self._waiting: list[_Waiting] = []
         self._max_depth = nesting_levels
-        self._depth_bound = 0
+        self._depth_bound = nesting_levels  # of what is stored it is not known: measured when a type is created
         self.version = 0
         """Grows whenever the content changes; equal versions mean equal content."""
+        if state != EMPTY_UPDATE:
+            self._load(state)
         for update in updates:
             self._apply_stored(update)
         self.release_waiting()
 
     @property
     def waiting(self) -> tuple[bytes, ...]:
-        """Updates that were accepted and still wait for what they depend on."""
+        """Updates that were accepted and of which something still waits for what it builds on."""
         return tuple(each.update for each in self._waiting)
 
     def close(self) -> None:
@@ -127,12 +129,13 @@ class LiveDocument:
         """
         read = [(update, self._measure(update)) for update in updates]
         sound = [(update, extent) for update, extent in read if extent is not None]
-        emitted, broken = self._transact([update for update, _ in sound])
-        if len(updates) == 1 and emitted == updates[0]:  # took effect whole: by far the usual case
-            return Applied(update=emitted)
-        parked = self._park([(update, extent) for update, extent in sound if update not in broken])
-        malformed = tuple(i for i, (update, extent) in enumerate(read) if extent is None or update in broken)
-        return Applied(update=emitted, parked=parked, malformed=malformed)
+        emitted, parked, broken = self._transact(sound)
+        self._waiting += parked
+        return Applied(
+            update=emitted,
+            parked=tuple(each.update for each in parked),
+            malformed=tuple(i for i, (update, extent) in enumerate(read) if extent is None or update in broken),
+        )
 
     def apply_guarded(self, updates: Sequence[bytes], check: Callable[[DecodedUpdate], None]) -> Applied:
         """Apply updates of one author, let `check` look at the result, and undo it all if that refuses.
@@ -143,32 +146,22 @@ class LiveDocument:
         Raises:
             EnginePanic: the document can no longer be used.
         """
-        judged: list[bytes] = []
-        parked: list[bytes] = []
-        malformed: list[int] = []
-        decoded: list[DecodedUpdate] = []
-        for position, update in enumerate(updates):
-            if self._measure(update) is None:
-                malformed.append(position)
-                continue
-            listing = decode_update(update)
-            lacks = _first_missing(listing, self._known())
-            (judged if lacks is None else parked).append(update)
-            decoded.append(listing)
+        read = [(update, self._measure(update)) for update in updates]
+        sound = [(update, extent) for update, extent in read if extent is not None]
         before = self.state_vector()
-        undo = self._undo_manager(decoded)
-        emitted, broken = self._transact(judged, origin=_GUARDED)
-        malformed.extend(i for i, update in enumerate(updates) if update in broken)
+        undo = self._undo_manager([decode_update(update) for update, _ in sound])
+        emitted, parked, broken = self._transact(sound, origin=_GUARDED, is_whole=True)
+        malformed = tuple(i for i, (update, extent) in enumerate(read) if extent is None or update in broken)
         try:
             if emitted:
                 check(decode_update(emitted))
         except Refused as refusal:
-            self._undo_all(undo, judged)
-            return Applied(update=self.missing_from(before), refusal=refusal, malformed=tuple(malformed))
+            self._undo_all(undo, updates)
+            return Applied(update=self.missing_from(before), refusal=refusal, malformed=malformed)
         return Applied(
             update=emitted,
-            parked=tuple(parked),
-            malformed=tuple(malformed),
+            parked=tuple(each.update for each in parked),
+            malformed=malformed,
             is_parked_outside=True,
         )
 
@@ -180,37 +173,41 @@ class LiveDocument:
         before = self.state_vector()
         undo = self._undo_manager(())
         self._emitted.clear()
+        self._grown.clear()
         try:
             with self._doc.transaction(origin=_GUARDED):
                 edit(self._doc)
         except BaseException:
             self._undo_all(undo, ())
             raise
+        self._learn_own()
         emitted = b"".join(self._emitted) if len(self._emitted) == 1 else b""
         return emitted or (self.missing_from(before) if self._emitted else b"")
 
     def release_waiting(self) -> tuple[tuple[bytes, ...], bytes]:
-        """Let go of the waiting updates that have taken effect; return them, and what was new in the last of them.
-
-        The engine keeps what waits too, but merges and at times forgets it. An update whose missing operation
-        has come is therefore applied again; what is new in it then must be logged and relayed like any other.
+        """Apply of the waiting updates what can be taken now; return those that took effect whole, and what was new.
 
         Raises:
             EnginePanic: the document can no longer be used.
         """
-        if not self._waiting:
+        if not any(each.division.is_stale(self._known) for each in self._waiting):
             return (), b""
-        known = self._known()
-        ready = [each for each in self._waiting if each.is_ready(known)]
-        emitted = b""
-        if ready:
-            emitted, _ = self._transact([each.update for each in ready])
-            known = self._known()
-            for each in ready:
-                each.lacks = _first_missing(decode_update(each.update), dict(known))
-        released = tuple(each.update for each in self._waiting if each.extent.is_within(known))
-        self._waiting = [each for each in self._waiting if not each.extent.is_within(known)]
-        return released, emitted
+        with self._transaction(self.waiting):
+            while sum(self._take_more(each) for each in self._waiting):
+                pass
+        released = tuple(each.update for each in self._waiting if not each.division.lacks)
+        self._waiting = [each for each in self._waiting if each.division.lacks]
+        return released, self._checked_emission(self.waiting + released)
+
+    def _take_more(self, waiting: _Waiting) -> bool:
+        if not waiting.division.is_stale(self._known):
+            return False
+        waiting.division = divide(waiting.division.left, self._known)
+        taken = waiting.division.taken
+        if taken != EMPTY_UPDATE:
+            self._doc.apply_update(taken)
+            self._learn(update_ends(taken))
+        return True
 
     # Reading
 
@@ -225,10 +222,9 @@ class LiveDocument:
             MalformedUpdate: `state_vector` is no encoded state vector.
         """
         try:
-            missing = self._doc.get_update(state_vector)
+            return self._doc.get_update(state_vector)
         except Exception as error:
             raise MalformedUpdate("not a state vector") from error
-        return within(missing, self._known()) if self._waiting else missing
 
     def encode(self) -> bytes:
         """Return the whole state as one update. What is in `waiting` is not part of it."""
@@ -240,8 +236,7 @@ class LiveDocument:
             listing = decode_update(update)
         except RemoteProtocolError:
             return False
-        known = self._known()
-        if any(end > known.get(client, 0) for client, end in update_ends(update).items()):
+        if any(end > self._known.get(client, 0) for client, end in update_ends(update).items()):
             return False
         if not listing.deletes:
             return True
@@ -255,25 +250,38 @@ class LiveDocument:
 
     # Inside
 
-    def _known(self) -> dict[ClientId, int]:
+    def _learn(self, ends: Mapping[ClientId, int]) -> None:
+        for client, end in ends.items():
+            if end > self._known.get(client, 0):
+                self._known[client] = self._grown[client] = end
+
+    def _learn_own(self) -> None:
         # Our own vector has no stranger's length to fear.
-        return decode_state_vector(self.state_vector(), _OWN)
+        self._known = decode_state_vector(self.state_vector(), _OWN)
 
     def _on_transaction(self, event: TransactionEvent) -> None:
         self._emitted.append(event.update)
 
+    def _load(self, state: bytes) -> None:
+        """Start with a state that this class encoded: reading it ourselves first would double the time of a load."""
+        try:
+            with self._transaction((state,)):
+                self._doc.apply_update(state)
+        except ValueError as error:
+            raise MalformedUpdate(f"{len(state)} bytes of stored state are no Yjs update") from error
+        self._learn_own()
+        self.version += 1
+
     def _apply_stored(self, update: bytes) -> None:
-        """Apply what we read before it was stored, or the engine encoded: reading it again would double a load."""
-        emitted, broken = self._transact((update,))
+        """Apply what was measured before it was stored."""
+        try:
+            extent = measure_update(update)
+        except RemoteProtocolError as error:
+            raise MalformedUpdate(f"{len(update)} bytes of stored state are no Yjs update: {error}") from error
+        _, parked, broken = self._transact([(update, extent)])
+        self._waiting += parked
         if broken:
             raise MalformedUpdate(f"{len(update)} bytes of stored state are no Yjs update")
-        if emitted != update:
-            try:
-                extent = measure_update(update)
-            except RemoteProtocolError as error:
-                raise MalformedUpdate(f"stored state is no Yjs update: {error}") from error
-            self._park([(update, extent)])
-        self._depth_bound = self._max_depth  # not known: measured when the next type is created
 
     def _measure(self, update: bytes) -> UpdateExtent | None:
         """Read an update before the engine does; None when it is none, or would nest types too deeply.
@@ -301,34 +309,67 @@ class LiveDocument:
         self._depth_bound = ParentFinder(ordered).depth()
         return self._depth_bound <= self._max_depth
 
-    def _transact(self, updates: Sequence[bytes], origin: str | None = None) -> tuple[bytes, tuple[bytes, ...]]:
-        """Apply updates in one transaction; return what was new in them, and those the engine cannot read."""
-        self._emitted.clear()
+    def _transact(
+        self, updates: Sequence[tuple[bytes, UpdateExtent]], origin: str | None = None, *, is_whole: bool = False
+    ) -> tuple[bytes, list[_Waiting], list[bytes]]:
+        """Apply of each update what can be taken now, or only updates that can be taken whole, in one transaction.
+
+        Returns what was new in them, those of which something waits, and those that the engine cannot read.
+        """
+        parked: list[_Waiting] = []
         broken: list[bytes] = []
+        suspects = tuple(update for update, _ in updates)
+        with self._transaction(suspects, origin):
+            for update, extent in updates:
+                taken, ends = update, extent.ends
+                if not extent.is_ready(self._known):
+                    division = divide(update, self._known)
+                    if division.lacks:
+                        parked.append(_Waiting(update, division))
+                        if is_whole:
+                            continue
+                    taken, ends = division.taken, update_ends(division.taken)
+                    if taken == EMPTY_UPDATE:
+                        continue
+                try:
+                    self._doc.apply_update(taken)
+                except ValueError:  # the engine decodes an update whole before it touches anything
+                    broken.append(update)
+                else:
+                    self._learn(ends)
+        if len(updates) == 1 and self._emitted and self._emitted[-1] == updates[0][0]:
+            self.version += 1
+            return self._emitted[-1], parked, broken  # took effect whole: by far the usual case
+        return self._checked_emission(suspects), parked, broken
+
+    @contextmanager
+    def _transaction(self, suspects: tuple[bytes, ...], origin: str | None = None) -> Iterator[None]:
+        """Run one transaction of the engine, whose failure makes `suspects` suspect."""
+        self._emitted.clear()
+        self._grown.clear()
         try:
             with self._doc.transaction(origin=origin):
-                for update in updates:
-                    try:
-                        self._doc.apply_update(update)
-                    except ValueError:  # the engine decodes an update whole before it touches anything
-                        broken.append(update)
+                yield
+        except ValueError:
+            raise
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
-            raise EnginePanic(tuple(updates), repr(error)) from error
-        if not self._emitted or self._emitted[-1] == EMPTY_UPDATE:
-            return b"", tuple(broken)
-        self.version += 1
-        return self._emitted[-1], tuple(broken)
+            raise EnginePanic(suspects, repr(error)) from error
 
-    def _park(self, applied: Sequence[tuple[bytes, UpdateExtent]]) -> tuple[bytes, ...]:
-        """Return, and keep as waiting, those of the updates just applied that took no effect yet."""
-        known = self._known()
-        parked = [(update, extent) for update, extent in applied if not extent.is_within(known)]
-        for update, extent in parked:
-            lacks = _first_missing(decode_update(update), dict(known))
-            self._waiting.append(_Waiting(update, extent, lacks))
-        return tuple(update for update, _ in parked)
+    def _checked_emission(self, suspects: tuple[bytes, ...]) -> bytes:
+        """Return what was new in the transaction that just ended; prove that all it was given took effect.
+
+        Raises:
+            EnginePanic: the engine kept something back that it should have taken.
+        """
+        emitted = self._emitted[-1] if self._emitted else EMPTY_UPDATE
+        if self._grown and measure_update(emitted).ends != self._grown:
+            raise EnginePanic(suspects, "the engine did not take what it was given")
+        if emitted == EMPTY_UPDATE:
+            return b""
+        self.version += 1
+        return emitted
 
     def _undo_manager(self, decoded: Sequence[DecodedUpdate]) -> UndoManager:
         roots = set(self._doc.keys())
@@ -345,6 +386,7 @@ class LiveDocument:
                 undo.undo()
         except BaseException as error:
             raise EnginePanic(tuple(suspects), repr(error)) from error
+        self._learn_own()
         self.version += 1
 
 
@@ -352,27 +394,6 @@ _OWN = replace(DEFAULT_LIMITS, state_vector_clients=2**53)
 
 _GUARDED = "guarded"
 """Origin of transactions that may have to be undone."""
-
-
-def _first_missing(listing: DecodedUpdate, known: dict[ClientId, int]) -> Id | None:
-    """Return an operation that `listing` builds on and that is neither known nor comes within it; None if all are.
-
-    Adds what comes within it to `known`.
-    """
-    for struct in listing.structs:
-        clock = known.get(struct.client, 0)
-        if struct.clock > clock:
-            return struct.client, clock
-        if struct.kind != "skip":  # a gap: what follows it depends on what is missing
-            known[struct.client] = max(clock, struct.clock + struct.length)
-    needed = [
-        place
-        for struct in listing.structs
-        for place in (struct.origin, struct.right_origin, struct.parent)
-        if isinstance(place, tuple)
-    ]
-    needed += [(d.client, d.clock + d.length - 1) for d in listing.deletes if d.length]
-    return next((place for place in needed if place[1] >= known.get(place[0], 0)), None)
 
 
 def _is_inside(deleted: DeleteRange, ranges: Sequence[tuple[int, int]]) -> bool:

@@ -25,9 +25,8 @@ from quorate_protocol.ids import DocumentName, Sequence, UserId
 from quorate_protocol.names import parse_document_name
 from quorate_server.documents import LiveDocument, render_json
 from quorate_server.errors import Conflict, DocumentNotFound, EngineError, MalformedUpdate
-from quorate_server.folding import fold, verify
+from quorate_server.folding import fold, load, pieces, verify
 from quorate_server.kinds import kind_of
-from quorate_server.room import pieces
 from quorate_server.settings import Settings
 from quorate_storage.errors import LeaseHeld
 from quorate_storage.leases import LeaseKeeper, LeaseSettings
@@ -235,7 +234,7 @@ async def _found(store: SqlStore, name: str) -> Document:
 
 async def _rebuilt(store: SqlStore, name: str) -> tuple[Document, LiveDocument]:
     document = await _found(store, name)
-    return document, LiveDocument(pieces(await store.load(document.id)))
+    return document, load(await store.load(document.id))
 
 
 @asynccontextmanager

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -21,6 +22,7 @@ from typing import ParamSpec, TypeVar
 from quorate_protocol.updates import decode_update, update_ends
 from quorate_server.documents import LiveDocument, render_json
 from quorate_server.errors import EngineError
+from quorate_storage.stores import StoredState
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,15 +36,34 @@ class FoldedState:
     waiting: tuple[bytes, ...] = ()
 
 
+def pieces(stored: StoredState) -> Iterator[bytes]:
+    """Yield the updates that rebuild a document, in order."""
+    if stored.snapshot is not None:
+        yield stored.snapshot.state
+        yield from stored.snapshot.waiting
+    for entry in stored.tail:
+        yield entry.update
+
+
+def load(stored: StoredState) -> LiveDocument:
+    """Build a document from what is stored of it.
+
+    Raises:
+        EngineError: what is stored cannot be applied.
+    """
+    if stored.snapshot is None:
+        return LiveDocument(pieces(stored))
+    return LiveDocument(itertools.islice(pieces(stored), 1, None), state=stored.snapshot.state)
+
+
 def fold(updates: Sequence[bytes]) -> FoldedState:
     """Build a document from updates in order and encode it.
 
     Raises:
         EngineError: an update cannot be applied.
     """
-    settled, waiting = _settle(updates)
-    with closing(settled):
-        return FoldedState(state=settled.encode(), waiting=waiting)
+    with closing(LiveDocument(updates)) as document:
+        return FoldedState(state=document.encode(), waiting=document.waiting)
 
 
 def verify(updates: Sequence[bytes], folded: FoldedState) -> bool:
@@ -50,29 +71,15 @@ def verify(updates: Sequence[bytes], folded: FoldedState) -> bool:
 
     Equal means: the same state vector, the same deletions, the same content, the same updates waiting.
     """
-    original, waiting = _settle(updates)
-    rebuilt, none = _settle((folded.state,))
-    with closing(original), closing(rebuilt):
+    with (
+        closing(LiveDocument(updates)) as original,
+        closing(LiveDocument(folded.waiting, state=folded.state)) as rebuilt,
+    ):
         return (
-            not none
-            and rebuilt.state_vector() == original.state_vector()
+            rebuilt.state_vector() == original.state_vector()
             and state_hash(rebuilt.encode()) == state_hash(original.encode())
-            and _waiting((folded.state, *folded.waiting)) == waiting
+            and rebuilt.waiting == original.waiting
         )
-
-
-def _settle(updates: Sequence[bytes]) -> tuple[LiveDocument, tuple[bytes, ...]]:
-    """Return a document of all that takes effect, and the updates that do not.
-
-    What waits must not even be given to the engine: it mixes that into what it encodes.
-    """
-    waiting = _waiting(updates)
-    return LiveDocument(update for update in updates if update not in waiting), waiting
-
-
-def _waiting(updates: Sequence[bytes]) -> tuple[bytes, ...]:
-    with closing(LiveDocument(updates)) as document:
-        return document.waiting
 
 
 def state_hash(state: bytes) -> str:

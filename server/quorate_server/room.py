@@ -24,7 +24,7 @@ import functools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from quorate_protocol.errors import LimitExceeded, RemoteProtocolError
@@ -42,6 +42,7 @@ from quorate_server.errors import (
     Refused,
     Unavailable,
 )
+from quorate_server.folding import load
 from quorate_server.frames import Frames
 from quorate_server.guards import Guard, GuardedUpdate
 from quorate_server.metrics import Metrics
@@ -515,7 +516,7 @@ class Room:
         """Replace the broken document by one built from the log, then go on with what waited."""
         try:
             stored = await self._house.reload(self)
-            rebuilt = LiveDocument(pieces(stored))
+            rebuilt = load(stored)
             self.live.close()
             self.live = rebuilt
         except Exception:
@@ -555,15 +556,6 @@ SETTLE_SECONDS = 5.0
 
 NOBODY = b"\x00"
 """An awareness update of no entries."""
-
-
-def pieces(stored: StoredState) -> Iterable[bytes]:
-    """Return the updates that rebuild a document, in order."""
-    if stored.snapshot is not None:
-        yield stored.snapshot.state
-        yield from stored.snapshot.waiting
-    for entry in stored.tail:
-        yield entry.update
 
 
 def _only_deletes(update: bytes) -> bool:

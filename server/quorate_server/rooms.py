@@ -14,7 +14,6 @@ from contextlib import suppress
 
 from quorate_protocol.ids import DocumentName, UserId
 from quorate_protocol.limits import Limits
-from quorate_server.documents import LiveDocument
 from quorate_server.errors import (
     AccessDenied,
     Conflict,
@@ -23,11 +22,11 @@ from quorate_server.errors import (
     EngineError,
     Unavailable,
 )
-from quorate_server.folding import FoldedState, Folder
+from quorate_server.folding import FoldedState, Folder, load, pieces
 from quorate_server.guards import Guard
 from quorate_server.kinds import kind_of
 from quorate_server.metrics import Metrics
-from quorate_server.room import Room, pieces
+from quorate_server.room import Room
 from quorate_server.users import SERVER, User
 from quorate_storage.compaction import CompactionRule, Folded, compact
 from quorate_storage.errors import (
@@ -141,7 +140,7 @@ class Rooms:
         except (StorageUnavailable, LeaseLost) as error:
             raise Unavailable("the database cannot be reached: try again") from error
         try:
-            live = LiveDocument(pieces(stored))
+            live = load(stored)
         except EngineError as error:
             log.exception("document.unreadable", extra={"document": name})
             raise Unavailable(f"{name!r} cannot be rebuilt from its log") from error

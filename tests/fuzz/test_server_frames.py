@@ -24,10 +24,9 @@ from quorate_protocol.varints import write_var_string
 from quorate_server.access import Access
 from quorate_server.channels import EXTENSION
 from quorate_server.connections import Connection, House
-from quorate_server.documents import LiveDocument
-from quorate_server.folding import state_hash
+from quorate_server.folding import load, state_hash
 from quorate_server.hocuspocus_endpoint import HocuspocusConnection
-from quorate_server.room import Room, pieces
+from quorate_server.room import Room
 from quorate_server.rooms import Rooms
 from quorate_server.tokens import OpenAuthenticator
 from quorate_server.users import User
@@ -141,7 +140,7 @@ async def attack(cases: int, seed: int) -> dict[int, int]:
             room = await open_room(rooms, f"text/{start}")
             await one_document(house_of(rooms), room, rng, min(ROUND, cases - start), codes)
             stored = await rooms.store.load(room.document.id)
-            with closing(LiveDocument(pieces(stored))) as replayed:
+            with closing(load(stored)) as replayed:
                 assert state_hash(replayed.encode()) == state_hash(await room.read()), f"seed {seed}, case {start}"
             await rooms.delete(DocumentName(room.name), by=UserId("owner"))
     return codes

@@ -15,8 +15,8 @@ from quorate_protocol.state_vectors import decode_state_vector
 from quorate_protocol.updates import (
     DecodedUpdate,
     decode_update,
-    delete_ends,
     is_covered,
+    measure_update,
     update_ends,
 )
 from tests.fuzz.listings import ours, theirs
@@ -136,7 +136,7 @@ def _read_all(update: bytes) -> DecodedUpdate | None:
     """Read an update in every way; the ways must agree on whether it is one."""
     decoded = attempt(partial(decode_update, update))
     if decoded is None:
-        for reader in (update_ends, delete_ends):
+        for reader in (update_ends, measure_update):
             assert attempt(partial(reader, update)) is None
         return None
     assert update_ends(update) == _ends(decoded)
@@ -145,7 +145,7 @@ def _read_all(update: bytes) -> DecodedUpdate | None:
 
 
 def _merged(update: bytes) -> dict[Any, int]:
-    ends, deleted = update_ends(update), delete_ends(update)
+    ends, deleted = update_ends(update), measure_update(update).delete_ends
     return {client: max(ends.get(client, 0), end) for client, end in deleted.items()}
 
 

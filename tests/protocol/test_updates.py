@@ -8,8 +8,8 @@ from quorate_protocol.updates import (
     DeleteRange,
     Struct,
     decode_update,
-    delete_ends,
     is_covered,
+    measure_update,
     update_ends,
 )
 
@@ -133,7 +133,7 @@ def test_deleted_ranges() -> None:
     assert decode_update(update) == DecodedUpdate(
         (), (DeleteRange(_1, 0, 1), DeleteRange(_1, 5, 2), DeleteRange(ClientId(9), 3, 1))
     )
-    assert delete_ends(update) == {1: 7, 9: 4}
+    assert measure_update(update).delete_ends == {1: 7, 9: 4}
     assert update_ends(update) == {}
 
 
@@ -171,13 +171,14 @@ def test_a_deletion_is_covered_when_what_it_deletes_is_known(known: dict[ClientI
         "01 ff ff ff ff 0f 01 00 00 01 00",  # structs that do not follow
         "01 02 01 00 00 ff ff ff ff 0f 00 01 00",  # a clock over 32 bits
         "00 01 01 01 ff ff ff ff 0f 01",
+        "02 01 01 00 00 01 01 01 01 00 01 00",  # client 1 twice
     ],
 )
 def test_malformed_updates_are_refused_by_every_reader(update: str) -> None:
     data = bytes.fromhex(update)
     with pytest.raises(MalformedFrame):
         decode_update(data)
-    for reader in (update_ends, delete_ends):
+    for reader in (update_ends, measure_update):
         with pytest.raises(MalformedFrame):
             reader(data)
     with pytest.raises(MalformedFrame):

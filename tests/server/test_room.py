@@ -19,9 +19,8 @@ from quorate_server.errors import (
     Refused,
     Unavailable,
 )
-from quorate_server.folding import state_hash
+from quorate_server.folding import load, state_hash
 from quorate_server.guards import GuardedUpdate
-from quorate_server.room import pieces
 from quorate_server.seeding import text_seed
 from quorate_server.users import User
 from quorate_storage.compaction import CompactionRule
@@ -118,7 +117,7 @@ async def test_an_update_that_waits_is_durable_and_acknowledged_once_it_takes_ef
         ben.take()
         assert str(ben.text) == "ab"
         stored = await rooms.store.load(room.document.id)
-        assert str(LiveDocument(pieces(stored)).waiting) == "()"
+        assert str(load(stored).waiting) == "()"
 
 
 async def test_waiting_updates_survive_compaction_and_reload() -> None:
@@ -179,7 +178,7 @@ async def test_law_a_refused_edit_leaves_no_trace_and_its_author_converges() -> 
         [kept] = await rooms.store.list_set_aside(room.document.id)
         assert (kept.cause, kept.update, kept.author) == ("refused", bad, "anna")
         stored = await rooms.store.load(room.document.id)
-        assert render_json(LiveDocument(pieces(stored)).encode()) == before
+        assert render_json(load(stored).encode()) == before
 
         anna.channel.frames.clear()
         anna.type("world")  # whoever was refused goes on
@@ -408,7 +407,7 @@ async def test_law_all_converge(seed: int) -> None:
             guest.take()
         live = await room.read()
         stored = await rooms.store.load(room.document.id)
-        replayed = LiveDocument(pieces(stored)).encode()
+        replayed = load(stored).encode()
         hashes = {state_hash(state) for state in (live, replayed)}
         hashes |= {state_hash(guest.doc.get_update()) for guest in guests}
         assert len(hashes) == 1

@@ -68,6 +68,7 @@ from quorate_protocol.updates import (
     decode_update,
     is_covered,
     measure_update,
+    read_sections,
     update_ends,
 )
 from quorate_protocol.y_websocket import YWebSocketConnection
@@ -134,6 +135,7 @@ __all__ = [
     "measure_update",
     "next_state",
     "parse_document_name",
+    "read_sections",
     "split_address",
     "update_ends",
     "y_websocket",

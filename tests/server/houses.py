@@ -73,7 +73,7 @@ class Guest:
         self.room = room
         self.doc: Doc[Any] = Doc()
         self.text = self.doc.get("text", type=Text)
-        self.made: list[bytes] = []
+        self.made = made = list[bytes]()
         self.ended: QuorateError | None = None
         self.channel = MemoryChannel()
         self.user = User(id=UserId(name), name=name)
@@ -84,7 +84,8 @@ class Guest:
             may_write=may_write,
             end=self._end,
         )
-        self._subscription = self.doc.observe(lambda event: self.made.append(event.update))
+        # The observer must not hold this guest: the engine's half of such a circle is never freed.
+        self._subscription = self.doc.observe(lambda event: made.append(event.update))
         room.join(self.session)
 
     def _end(self, cause: QuorateError) -> None:

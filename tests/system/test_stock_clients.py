@@ -186,6 +186,41 @@ async def test_pycrdts_provider_is_closed_with_a_bad_token(server: ServerProcess
         assert not bad.is_synced
 
 
+async def test_pycrdts_provider_only_reads_as_a_viewer(open_editor: Open, server: ServerProcess) -> None:
+    anna = await open_editor("y-websocket-3", "text/pycrdt-viewer", "anna").synced()
+    await anna.write("text")
+    async with PycrdtEditor(server.websocket_url, "text/pycrdt-viewer", token_for("victor", role="viewer")) as viewer:
+        await viewer.synced()
+        await viewer.write(" graffiti")
+        await anna.write("!", at=0)
+        await until(lambda: "!text" in viewer.text, "still follows")
+        assert anna.text == "!text"
+
+
+async def test_pycrdts_provider_is_closed_when_its_user_is_revoked(server: ServerProcess) -> None:
+    async with (
+        PycrdtEditor(server.websocket_url, "text/pycrdt-revoked", token_for("mallory-pycrdt")) as mallory,
+        server.http(token_for("root", role="owner")) as http,
+    ):
+        await mallory.synced()
+        assert (await http.post("/api/revocations", json={"subject": "mallory-pycrdt"})).status_code == 204
+        assert await mallory.closed() == 4401
+
+
+async def test_pycrdts_provider_cannot_bring_a_deleted_document_back(server: ServerProcess) -> None:
+    name = "text/pycrdt-deleted"
+    async with server.http(token_for("root", role="owner")) as http:
+        async with PycrdtEditor(server.websocket_url, name, token_for("anna")) as anna:
+            await anna.synced()
+            await anna.write("old content")
+            assert (await http.delete(f"/api/documents/{name}")).status_code == 200
+            assert await anna.closed() == 4404
+        async with PycrdtEditor(server.websocket_url, name, token_for("anna"), anna.doc) as again:
+            assert await again.closed() == 4404
+            assert not again.is_synced
+        assert (await http.get(f"/api/documents/{name}")).status_code == 410
+
+
 @each_family
 async def test_a_revoked_user_is_out(open_editor: Open, server: ServerProcess, family: str) -> None:
     subject = f"mallory-{family}"
@@ -293,13 +328,14 @@ async def test_offline_edits_arrive_after_a_restart(studio: Studio, tmp_path: Pa
         studio.clear()
 
 
-async def test_pycrdts_provider_brings_its_offline_edits(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("end", "code"), [("drain", 1012), ("kill", 1006)])
+async def test_pycrdts_provider_brings_its_offline_edits(tmp_path: Path, end: str, code: int) -> None:
     async with ServerProcess(tmp_path) as server:
         async with PycrdtEditor(server.websocket_url, "a", token_for("anna")) as anna:
             await anna.synced()
             await anna.write("before ")
-            await server.kill()
-            assert await anna.closed() == 1006
+            await (server.kill() if end == "kill" else server.stop())
+            assert await anna.closed() == code
             await anna.write("offline")
         await server.start()
         again = PycrdtEditor(server.websocket_url, "a", token_for("anna"), anna.doc)
@@ -348,7 +384,12 @@ async def test_resting_clients_stay_connected(studio: Studio, server: ServerProc
     for editor in editors:
         await editor.synced()
         editor.present(cursor=1)
-    await until_time(time.time() + RESTING_SECONDS)
+    async with PycrdtEditor(url, "text/rest-pycrdt", token_for("pycrdt")) as silent:
+        await silent.synced()
+        await until_time(time.time() + RESTING_SECONDS)
+        await silent.write("awake")
+        async with PycrdtEditor(url, "text/rest-pycrdt", token_for("pycrdt")) as other:
+            await until(lambda: other.text == "awake", "the silent one was not cut off")
     assert {f"{editor.family} {editor.report.attempts}" for editor in editors} == {f"{family} 1" for family in FAMILIES}
     clients = {editor.report.client for editor in together}
     for editor in together:

@@ -23,7 +23,7 @@ async def run(*, is_short: bool) -> list[Row]:
     rows = [await scenarios.fan_out(readers, 400 * scale) for readers in (10, 50, 200)]
     rows.append(await scenarios.many_writers(20, 100 * scale))
     rows.append(await scenarios.many_documents(50 * scale, 2.0 if is_short else 10.0))
-    rows += await scenarios.lazy_peer(20 if is_short else 100, 2.0 if is_short else 10.0)
+    rows += await scenarios.lazy_peer(20 if is_short else 100, 2.0 if is_short else 15.0)
     rows += [await scenarios.cold_load(clients) for clients in (1, 100)]
     rows.append(await scenarios.presence_storm(100, 2.0 if is_short else 5.0))
     return rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -201,10 +201,23 @@ async def many_documents(documents: int, seconds: float) -> Row:
         })  # fmt: skip
 
 
+def paragraphs(count: int) -> Iterator[bytes]:
+    """Yield updates of 8,000 characters, numbered: in ten seconds they pass any buffer of a peer that never reads."""
+    doc: Doc[Any] = Doc(client_id=5)
+    text, made = doc.get("text", type=Text), list[bytes]()
+    subscription = doc.observe(lambda event: made.append(event.update))
+    for number in range(count):
+        made.clear()
+        text += f"\N{FULL BLOCK}5.{number};{'y' * 8000}"
+        yield made[-1]
+    doc.unobserve(subscription)
+
+
 async def lazy_peer(readers: int, seconds: float) -> list[Row]:
     """Full speed to many readers, without and with one more peer that never reads."""
     rows: list[Row] = []
     quantiles: list[float] = []
+    frames = [masked(encode_update(update)) for update in paragraphs(int(seconds * 200))]
     for is_lazy in (False, True):
         with measured_server() as server:
             watch = Stopwatch()
@@ -215,20 +228,14 @@ async def lazy_peer(readers: int, seconds: float) -> list[Row]:
                 lazy.transport.pause_reading()
             writer = await join(server, "a")
             await asyncio.sleep(0.2)
-            body = "y" * 4000
-            doc: Doc[Any] = Doc(client_id=5)
-            text, made = doc.get("text", type=Text), list[bytes]()
-            subscription = doc.observe(lambda event: made.append(event.update))  # noqa: B023
             began, number, peak = time.perf_counter(), 0, 0.0
-            while time.perf_counter() - began < seconds:
-                made.clear()
-                text += f"\N{FULL BLOCK}5.{number};{body}"
+            while time.perf_counter() - began < seconds and number < len(frames):
                 watch.sent[f"5.{number}".encode()] = time.perf_counter()
-                writer.send(masked(encode_update(made[-1])))
+                writer.send(frames[number])
                 number += 1
-                peak = max(peak, server.resident_mib())
+                if not number % 50:
+                    peak = max(peak, server.resident_mib())
                 await asyncio.sleep(0.005)
-            doc.unobserve(subscription)
             await asyncio.sleep(1)
             assert len(watch.latencies) == number * readers
             quantiles.append(float(np.quantile(watch.latencies, 0.99)))

@@ -9,7 +9,7 @@ Source: yjs `utils/encoding.js`, `integrateStructs`, and `structs/Item.js`, `Ite
 
 import heapq
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from quorate_protocol.ids import ClientId
@@ -47,6 +47,14 @@ def divide(update: bytes, state_vector: Mapping[ClientId, int]) -> Division:
     lacks = _advance(sections, known)
     taken = [part for section in sections if (part := section.encode(update, section.known, section.taken))]
     left = [part for section in sections if (part := section.encode(update, section.taken, len(section.structs)))]
+    now, later = _divide_deletes(deletes, known)
+    lacks += [(each.client, each.clock + 1) for each in later]
+    return Division(_encode(taken, now), _encode(left, later), tuple(lacks))
+
+
+def _divide_deletes(
+    deletes: Iterable[DeleteRange], known: Mapping[ClientId, int]
+) -> tuple[list[DeleteRange], list[DeleteRange]]:
     now: list[DeleteRange] = []
     later: list[DeleteRange] = []
     for client, clock, length in deletes:
@@ -55,8 +63,7 @@ def divide(update: bytes, state_vector: Mapping[ClientId, int]) -> Division:
             now.append(DeleteRange(client, clock, inside))
         if inside < length:
             later.append(DeleteRange(client, clock + inside, length - inside))
-            lacks.append((client, clock + inside + 1))
-    return Division(_encode(taken, now), _encode(left, later), tuple(lacks))
+    return now, later
 
 
 class _Section:
@@ -77,17 +84,12 @@ class _Section:
         """
         while self.taken < len(self.structs):
             struct, _, _ = self.structs[self.taken]
-            mine, end = known.get(self.client, 0), struct.clock + struct.length
-            if end <= mine or not struct.length:
+            end = struct.clock + struct.length
+            if end <= known.get(self.client, 0) or not struct.length:
                 self.known += self.known == self.taken
-            elif struct.kind == "skip":
-                return self.client, end
-            elif struct.clock > mine:
-                return self.client, struct.clock
+            elif (lacks := _lacks(struct, known)) is not None:
+                return lacks
             else:
-                for place in (struct.origin, struct.right_origin, struct.parent):
-                    if isinstance(place, tuple) and place[1] >= known.get(place[0], 0):
-                        return place[0], place[1] + 1
                 known[self.client] = end
             self.taken += 1
         return None
@@ -101,6 +103,18 @@ class _Section:
         first, begin, _ = self.structs[start]
         head = write_var_uint(stop - start) + write_var_uint(self.client) + write_var_uint(first.clock)
         return head + update[begin : self.structs[stop - 1][2]]
+
+
+def _lacks(struct: Struct, known: Mapping[ClientId, int]) -> tuple[ClientId, int] | None:
+    """Return what must be known before a struct can be taken, as a client and behind which of its clocks it ends."""
+    if struct.kind == "skip":
+        return struct.client, struct.clock + struct.length
+    if struct.clock > known.get(struct.client, 0):
+        return struct.client, struct.clock
+    for place in (struct.origin, struct.right_origin, struct.parent):
+        if isinstance(place, tuple) and place[1] >= known.get(place[0], 0):
+            return place[0], place[1] + 1
+    return None
 
 
 def _advance(sections: Sequence[_Section], known: dict[ClientId, int]) -> list[tuple[ClientId, int]]:

@@ -208,17 +208,21 @@ def _scan(update: bytes) -> UpdateExtent:
         types += made
         if end:
             ends[client] = end
+    return UpdateExtent(ends, _scan_deletes(update, position), needs, types)
+
+
+def _scan_deletes(update: bytes, position: int) -> dict[ClientId, int]:
     # Most updates delete nothing, and end with the single byte that says so.
     if position == len(update) - 1 and not update[position]:
-        return UpdateExtent(ends, {}, needs, types)
+        return {}
     deletes, position = _read_deletes(update, position)
     if position != len(update):
         raise MalformedFrame(expected="the end", received="more bytes", position=position)
     deleted: dict[ClientId, int] = {}
-    for of_client, clock, length in deletes:
+    for client, clock, length in deletes:
         if length:
-            deleted[of_client] = max(deleted.get(of_client, 0), clock + length)
-    return UpdateExtent(ends, deleted, needs, types)
+            deleted[client] = max(deleted.get(client, 0), clock + length)
+    return deleted
 
 
 def _scan_structs(

@@ -13,10 +13,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, WebSocketRoute
@@ -98,7 +97,7 @@ class Quorate:
         return self._house
 
     @asynccontextmanager
-    async def lifespan(self, _: Any = None) -> AsyncGenerator[None]:
+    async def lifespan(self, _: object = None) -> AsyncGenerator[None]:
         """Open the store, take the lease, run; at the end commit everything and give all back."""
         settings = self.settings
         async with AsyncExitStack() as stack:
@@ -264,7 +263,7 @@ SENT_AWAY_PER_SECOND = 500
 class _Socket:
     """An ASGI endpoint of one WebSocket dialect."""
 
-    def __init__(self, quorate: Quorate, serve: Any) -> None:
+    def __init__(self, quorate: Quorate, serve: Callable[[House, Scope, Receive, Send], Awaitable[None]]) -> None:
         self._quorate = quorate
         self._serve = serve
 
@@ -296,7 +295,7 @@ class _CommitWatch:
         """Note that commits succeed again."""
 
 
-async def _cancel(task: asyncio.Task[None] | Coroutine[Any, Any, None]) -> None:
+async def _cancel(task: asyncio.Task[None] | Coroutine[object, object, None]) -> None:
     assert isinstance(task, asyncio.Task)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -17,7 +17,7 @@ and to everybody else. Three facts of the engine shape this module:
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -41,6 +41,9 @@ from quorate_protocol.updates import (
     update_ends,
 )
 from quorate_server.errors import EnginePanic, MalformedUpdate, Refused
+
+AnyDoc = Doc[Any]
+"""An engine's document whose roots may be of any kind."""
 
 EMPTY_STATE_VECTOR = b"\x00"
 
@@ -90,7 +93,7 @@ class LiveDocument:
             MalformedUpdate: one of them is no update.
             EnginePanic: one of them breaks the engine.
         """
-        self._doc: Doc[Any] = Doc()
+        self._doc: AnyDoc = Doc()
         self._emitted: list[bytes] = []
         self._subscription = self._doc.observe(self._on_transaction)
         self._known: dict[ClientId, int] = {}
@@ -165,7 +168,7 @@ class LiveDocument:
             is_parked_outside=True,
         )
 
-    def change(self, edit: Callable[[Doc[Any]], None]) -> bytes:
+    def change(self, edit: Callable[[AnyDoc], None]) -> bytes:
         """Run `edit` on the document in one transaction of the server; return the update it made.
 
         An exception of `edit` is undone and raised again.
@@ -326,24 +329,26 @@ class LiveDocument:
                     division = divide(update, self._known)
                     if division.lacks:
                         parked.append(_Waiting(update, division))
-                        if is_whole:
-                            continue
-                    taken, ends = division.taken, update_ends(division.taken)
-                    if taken == EMPTY_UPDATE:
-                        continue
-                try:
-                    self._doc.apply_update(taken)
-                except ValueError:  # the engine decodes an update whole before it touches anything
+                    taken = EMPTY_UPDATE if division.lacks and is_whole else division.taken
+                    ends = update_ends(taken)
+                if taken != EMPTY_UPDATE and not self._take(taken, ends):
                     broken.append(update)
-                else:
-                    self._learn(ends)
         if len(updates) == 1 and self._emitted and self._emitted[-1] == updates[0][0]:
             self.version += 1
             return self._emitted[-1], parked, broken  # took effect whole: by far the usual case
         return self._checked_emission(suspects), parked, broken
 
+    def _take(self, update: bytes, ends: Mapping[ClientId, int]) -> bool:
+        """Give the engine an update that it can take whole; False when it cannot read it."""
+        try:
+            self._doc.apply_update(update)
+        except ValueError:  # the engine decodes an update whole before it touches anything
+            return False
+        self._learn(ends)
+        return True
+
     @contextmanager
-    def _transaction(self, suspects: tuple[bytes, ...], origin: str | None = None) -> Iterator[None]:
+    def _transaction(self, suspects: tuple[bytes, ...], origin: str | None = None) -> Generator[None]:
         """Run one transaction of the engine, whose failure makes `suspects` suspect."""
         self._emitted.clear()
         self._grown.clear()
@@ -412,7 +417,7 @@ def render_json(state: bytes) -> dict[str, object]:
     string (formatting left out), a map as an object, a list as an array, XML as a string.
     Decoded from a copy: naming a root's kind would change the live document for its readers.
     """
-    doc: Doc[Any] = Doc()
+    doc: AnyDoc = Doc()
     doc.apply_update(state)
     kinds = _root_kinds(decode_update(state))
     view: dict[str, object] = {}
@@ -423,9 +428,12 @@ def render_json(state: bytes) -> dict[str, object]:
     return view
 
 
-def _root_kinds(listing: DecodedUpdate) -> dict[str, type[Any]]:
+RootKind = type[Map[Any] | Text | Array[Any] | XmlFragment]
+
+
+def _root_kinds(listing: DecodedUpdate) -> dict[str, RootKind]:
     """Tell what each root looks like from what it contains."""
-    kinds: dict[str, type[Any]] = {}
+    kinds: dict[str, RootKind] = {}
     for struct, root in ParentFinder(listing.structs).children_of_roots():
         if struct.key is not None:
             kinds[root] = Map

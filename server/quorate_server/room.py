@@ -25,7 +25,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from quorate_protocol.errors import LimitExceeded, RemoteProtocolError
 from quorate_protocol.ids import DocumentName, UserId
@@ -546,7 +546,7 @@ class Room:
         )
         self._spawn(self._house.set_aside(item))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -148,7 +148,7 @@ def _named(raw: Mapping[str, object], *, source: str) -> dict[str, object]:
     return values
 
 
-def _converted(name: str, value: object, wanted: type[Any]) -> object:
+def _converted(name: str, value: object, wanted: type) -> object:
     if isinstance(value, wanted):
         return value
     text = str(value).strip()

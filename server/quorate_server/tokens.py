@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import httpx
 from joserfc import jwt
@@ -168,13 +168,13 @@ class ClaimChecks:
         if not isinstance(subject, str) or not 0 < len(subject.encode()) <= MAX_SUBJECT_BYTES:
             raise NotAuthenticated(f"`sub` must be a text of 1 to {MAX_SUBJECT_BYTES} bytes")
         role = claims.get("role", "editor")
-        if role not in ROLES:
+        if not isinstance(role, str) or role not in ROLES:
             raise NotAuthenticated(f"`role` must be one of {', '.join(ROLES)}, not {role!r}")
         issued_at = claims.get("iat")
         return User(
             id=UserId(subject),
             name=str(claims.get("name") or "")[:128],
-            groups=frozenset(map(str, _as_list(claims.get("groups")))),
+            groups=_groups(claims.get("groups")),
             role=role,
             token_id=str(claims["jti"]) if "jti" in claims else None,
             issued_at=float(issued_at) if isinstance(issued_at, (int, float)) else None,
@@ -230,7 +230,8 @@ def _verified(token: str, key: OctKey | KeySet, algorithms: Sequence[str]) -> Ma
         raise NotAuthenticated("the token cannot be read") from error
 
 
-def _as_list(value: Any) -> list[object]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, str) else list(value)
+def _groups(claim: Any) -> frozenset[str]:
+    names = [claim] if isinstance(claim, str) else claim or []
+    if isinstance(names, list) and all(isinstance(name, str) for name in cast("list[object]", names)):
+        return frozenset(cast("list[str]", names))
+    raise NotAuthenticated(f"`groups` must be a text or a list of texts, not {claim!r}")

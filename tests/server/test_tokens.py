@@ -123,7 +123,7 @@ async def test_the_public_key_is_no_secret_to_sign_with(issuer: KeyServer) -> No
 @pytest.mark.parametrize(
     "changes",
     [{"iss": "https://evil.example"}, {"aud": "payroll"}, {"exp": 1}, {"sub": ""}, {"sub": 7}, {"sub": "x" * 300},
-     {"nbf": 4e9}, {"role": "emperor"}],
+     {"nbf": 4e9}, {"role": "emperor"}, {"role": ["owner"]}, {"groups": 7}, {"groups": [["stewards"]]}],
 )  # fmt: skip
 async def test_a_claim_that_is_wrong_is_refused(issuer: KeyServer, changes: dict[str, Any]) -> None:
     with pytest.raises(NotAuthenticated):

@@ -26,6 +26,18 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_what_the_requirements_name_exists() -> None:
+    page = (ROOT / "seeds" / "REQUIREMENTS.md").read_text("utf-8")
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = re.findall(r"`([^`\s]+)`", page)
+    assert len(named) > 40
+    for name in named:
+        if name.startswith("test_"):
+            assert f"def {name}(" in sources, name
+        elif "/" in name and not name.startswith("/"):
+            assert (ROOT / name).exists(), name
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 120
 

@@ -322,12 +322,12 @@ class Room:
         if not sound:
             return
         author = sound[0].user.id
+        if applied.refusal is not None:
+            self._record_refusal(batch, sound, applied.update, applied.refusal)
+            return
         if applied.update:
             batch.entries.append(self._numbered(applied.update, author))
             batch.relays.append(applied.update)
-        if applied.refusal is not None:
-            self._record_refusal(batch, sound, applied.refusal)
-            return
         if applied.parked:
             sound = self._record_parked(batch, sound, applied)
         batch.waiting.extend(incoming for incoming in sound if incoming.done is not None)
@@ -362,12 +362,14 @@ class Room:
             echo = [session.encoder.update(incoming.update) for incoming in sound]
             batch.then.append(lambda: session.send(*echo))
 
-    def _record_refusal(self, batch: Batch, sound: Sequence[Incoming], refusal: Refused) -> None:
-        """The edit and its undoing are in the batch together; keep the edit as its author's proposal."""
+    def _record_refusal(self, batch: Batch, sound: Sequence[Incoming], update: bytes, refusal: Refused) -> None:
+        """Commit the edit with its undoing, and in the same transaction the edit as its author's proposal."""
         session = sound[0].session
         self._house.metrics.refused("guard")
+        proposals = tuple(self._aside("refused", incoming, refusal.reason) for incoming in sound)
+        batch.entries.append(self._numbered(update, sound[0].user.id, beside=proposals))
+        batch.relays.append(update)
         for incoming in sound:
-            self._keep_aside("refused", incoming, refusal.reason)
             batch.then.append(functools.partial(incoming.fail, refusal))
             batch.otherwise.append(incoming.fail)
         if session is not None:
@@ -397,13 +399,20 @@ class Room:
             for session in {session for _, session in still if session is not None}:
                 session.end(limit)
 
-    def _numbered(self, update: bytes, author: UserId) -> LogEntry:
+    def _numbered(self, update: bytes, author: UserId, *, beside: tuple[SetAside, ...] = ()) -> LogEntry:
         place = LogPlace(self._next_place)
         self._next_place += 1
         self.log_entries += 1
         self.log_bytes += len(update)
         self.size_bytes += len(update)
-        return LogEntry(document=self.document.id, sequence=place, update=update, author=author, at=time.time())
+        return LogEntry(
+            document=self.document.id,
+            sequence=place,
+            update=update,
+            author=author,
+            at=time.time(),
+            beside=beside,
+        )
 
     def _refuse(self, session: Session, update: bytes, why: str, *, is_step2: bool) -> None:
         """Answer an edit that is not even looked at; a step 2 that holds nothing new is no edit."""
@@ -508,7 +517,7 @@ class Room:
         self._house.metrics.panicked()
         self._is_rebuilding = True
         for incoming in group:
-            self._keep_aside("poison", incoming, str(panic))
+            self._spawn(self._house.set_aside(self._aside("poison", incoming, str(panic))))
             _send_back(incoming, MalformedUpdate("this update breaks the document"))
         self._spawn(self._rebuild())
 
@@ -535,8 +544,8 @@ class Room:
         for ask in questions:
             ask()
 
-    def _keep_aside(self, cause: str, incoming: Incoming, reason: str) -> None:
-        item = SetAside(
+    def _aside(self, cause: str, incoming: Incoming, reason: str) -> SetAside:
+        return SetAside(
             document=self.document.id,
             cause=cause,
             update=incoming.update,
@@ -544,7 +553,6 @@ class Room:
             reason=reason,
             at=time.time(),
         )
-        self._spawn(self._house.set_aside(item))
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = self._loop.create_task(work)

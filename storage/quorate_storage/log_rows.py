@@ -15,6 +15,7 @@ from quorate_storage.errors import DocumentMissing, SequenceConflict
 from quorate_storage.lease_rows import check_lease
 from quorate_storage.stores import Lease, LogEntry, LogSize, Snapshot, StoredState
 from quorate_storage.tables import AnyRow, snapshots, updates
+from quorate_storage.version_rows import set_aside
 
 _LENGTH = struct.Struct(">I")
 
@@ -23,7 +24,7 @@ def append_with_care(connection: Connection, batch: Batch, lease: Lease) -> None
     """Append what is not there yet, and find out what stands against the rest.
 
     The fast path of each database comes here when a batch does not simply continue every log: after
-    a lost answer, or when something is wrong.
+    a lost answer, or when something is wrong. A batch with something beside its updates comes here at once.
     """
     check_lease(connection, lease)
     ends = {head.document: _end_of(connection, head) for head in batch.heads}
@@ -36,6 +37,9 @@ def append_with_care(connection: Connection, batch: Batch, lease: Lease) -> None
             fresh.append(entry)
     if fresh:
         connection.execute(insert(updates), [columns(entry) for entry in fresh])
+    for entry in fresh:
+        for item in entry.beside:
+            set_aside(connection, item)
 
 
 def load(connection: Connection, document: DocumentId) -> StoredState:

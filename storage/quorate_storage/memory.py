@@ -153,6 +153,8 @@ class MemoryStore(Store):
         fresh = [entry for entry in batch.entries if not self._is_there(entry)]
         for entry in fresh:
             self._add(entry)
+            for item in entry.beside:
+                await self.set_aside(item)
 
     async def load(self, document: DocumentId) -> StoredState:
         """See `Store.load`."""

@@ -117,7 +117,7 @@ class SqlStore(Store):
     async def append(self, entries: SequenceOf[LogEntry], *, lease: Lease) -> None:
         """See `Store.append`."""
         batch = batch_of(entries)
-        if await self._database.append(batch, lease):
+        if batch.is_plain and await self._database.append(batch, lease):
             return
         await self._database.write(partial(log_rows.append_with_care, batch=batch, lease=lease))
 

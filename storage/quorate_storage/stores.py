@@ -38,14 +38,34 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """An update that is not in the log: refused by a rule, or poison for the engine.
+
+    `cause` is `"refused"` (a proposal of its author) or `"poison"` (it broke the engine).
+    """
+
+    document: DocumentId
+    cause: str
+    update: bytes
+    author: UserId
+    reason: str
+    at: float
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
-    """One committed or to-be-committed update: its place, its bytes, its author and its time."""
+    """One committed or to-be-committed update: its place, its bytes, its author and its time.
+
+    `beside` is set aside in the same transaction as the update is written. It is not read back with it.
+    """
 
     document: DocumentId
     sequence: Sequence
     update: bytes
     author: UserId
     at: float
+    beside: tuple[SetAside, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,22 +103,6 @@ class Version:
     through: Sequence
     created_at: float
     created_by: UserId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetAside:
-    """An update that is not in the log: refused by a rule, or poison for the engine.
-
-    `cause` is `"refused"` (a proposal of its author) or `"poison"` (it broke the engine).
-    """
-
-    document: DocumentId
-    cause: str
-    update: bytes
-    author: UserId
-    reason: str
-    at: float
-    id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +221,7 @@ class Store(Protocol):
     # The log
 
     async def append(self, entries: SequenceOf[LogEntry], *, lease: Lease) -> None:
-        """Write updates of any number of documents, all or none.
+        """Write updates of any number of documents and what is beside them, all or none.
 
         Appending again what is there already, byte for byte, is a success: after
         `StorageUnavailable` the same entries are simply appended again.

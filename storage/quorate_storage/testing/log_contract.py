@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from quorate_storage.errors import DocumentMissing, SequenceConflict
 from quorate_storage.stores import Document, Lease, LogEntry, Store
 from quorate_storage.testing.building import (
     START,
+    aside,
     entries,
     entry,
     new_document,
@@ -57,6 +59,27 @@ class LogContract:
 
         assert (await store.load(one.id)).tail == tuple(entries(one.id, 1, 2))
         assert (await store.load(two.id)).tail == tuple(entries(two.id, 1, 2))
+
+    async def test_what_is_beside_an_update_is_written_with_it_and_once(self, store: Store) -> None:
+        """What is set aside with an update is there when the update is, however often it is appended."""
+        async with written(store, 2) as (lease, document):
+            item = aside(document.id)
+            both = [entry(document.id, 3), replace(entry(document.id, 4), beside=(item,))]
+            await store.append(both, lease=lease)
+            await store.append(both, lease=lease)
+
+            [kept] = await store.list_set_aside(document.id)
+            assert replace(kept, id=None) == item
+            assert (await store.load(document.id)).tail == tuple(entries(document.id, 1, 4))
+
+    async def test_what_is_beside_a_refused_update_is_not_written(self, store: Store) -> None:
+        """An append is all or nothing in this, too."""
+        async with written(store, 2) as (lease, document):
+            wrong = replace(entry(document.id, 2, b"other"), beside=(aside(document.id),))
+            with pytest.raises(SequenceConflict):
+                await store.append([wrong], lease=lease)
+
+            assert not await store.list_set_aside(document.id)
 
     async def test_appending_nothing_is_nothing(self, store: Store) -> None:
         """An append without entries succeeds."""

@@ -71,7 +71,7 @@ class _Section:
 
     def __init__(self, client: ClientId, structs: Sequence[tuple[Struct, int, int]]) -> None:
         self.client = client
-        self.structs = structs
+        self.structs = structs[: _end_of_structs(structs)]
         self.known = 0
         """How many of the first structs say nothing new."""
         self.taken = 0
@@ -103,6 +103,14 @@ class _Section:
         first, begin, _ = self.structs[start]
         head = write_var_uint(stop - start) + write_var_uint(self.client) + write_var_uint(first.clock)
         return head + update[begin : self.structs[stop - 1][2]]
+
+
+def _end_of_structs(structs: Sequence[tuple[Struct, int, int]]) -> int:
+    """Return behind which struct there are only skips, which nothing has to wait for."""
+    end = len(structs)
+    while end and structs[end - 1][0].kind == "skip":
+        end -= 1
+    return end
 
 
 def _lacks(struct: Struct, known: Mapping[ClientId, int]) -> tuple[ClientId, int] | None:

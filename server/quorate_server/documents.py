@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pycrdt import Array, Doc, Map, Text, TransactionEvent, UndoManager, XmlFragment
+from pycrdt import Array, Doc, Map, Text, TransactionEvent, UndoManager, XmlFragment, get_state
 
 from quorate_protocol.dividing import Division, divide
 from quorate_protocol.errors import RemoteProtocolError
@@ -206,11 +206,7 @@ class LiveDocument:
         if not waiting.division.is_stale(self._known):
             return False
         waiting.division = divide(waiting.division.left, self._known)
-        taken = waiting.division.taken
-        if taken != EMPTY_UPDATE:
-            self._doc.apply_update(taken)
-            self._learn(update_ends(taken))
-        return True
+        return self._take(waiting.division.taken)
 
     # Reading
 
@@ -267,11 +263,10 @@ class LiveDocument:
 
     def _load(self, state: bytes) -> None:
         """Start with a state that this class encoded: reading it ourselves first would double the time of a load."""
-        try:
-            with self._transaction((state,)):
-                self._doc.apply_update(state)
-        except ValueError as error:
-            raise MalformedUpdate(f"{len(state)} bytes of stored state are no Yjs update") from error
+        with self._transaction((state,)):
+            is_sound = self._take(state, {})
+        if not is_sound:
+            raise MalformedUpdate(f"{len(state)} bytes of stored state are no Yjs update")
         self._learn_own()
         self.version += 1
 
@@ -324,27 +319,37 @@ class LiveDocument:
         suspects = tuple(update for update, _ in updates)
         with self._transaction(suspects, origin):
             for update, extent in updates:
-                taken, ends = update, extent.ends
-                if not extent.is_ready(self._known):
-                    division = divide(update, self._known)
-                    if division.lacks:
-                        parked.append(_Waiting(update, division))
-                    taken = EMPTY_UPDATE if division.lacks and is_whole else division.taken
-                    ends = update_ends(taken)
-                if taken != EMPTY_UPDATE and not self._take(taken, ends):
+                division = self._divide(update, extent)
+                if division is None:
+                    broken.append(update)
+                    continue
+                if division.lacks:
+                    parked.append(_Waiting(update, division))
+                    if is_whole:
+                        continue
+                if not self._take(division.taken, None if division.taken is not update else extent.ends):
                     broken.append(update)
         if len(updates) == 1 and self._emitted and self._emitted[-1] == updates[0][0]:
             self.version += 1
             return self._emitted[-1], parked, broken  # took effect whole: by far the usual case
         return self._checked_emission(suspects), parked, broken
 
-    def _take(self, update: bytes, ends: Mapping[ClientId, int]) -> bool:
+    def _divide(self, update: bytes, extent: UpdateExtent) -> Division | None:
+        """Divide an update; None when the engine could never read what waits."""
+        if extent.is_ready(self._known):
+            return Division(update, EMPTY_UPDATE, ())
+        division = divide(update, self._known)
+        return division if not division.lacks or _is_readable(division.left) else None
+
+    def _take(self, update: bytes, ends: Mapping[ClientId, int] | None = None) -> bool:
         """Give the engine an update that it can take whole; False when it cannot read it."""
+        if update == EMPTY_UPDATE:
+            return True
         try:
             self._doc.apply_update(update)
         except ValueError:  # the engine decodes an update whole before it touches anything
             return False
-        self._learn(ends)
+        self._learn(update_ends(update) if ends is None else ends)
         return True
 
     @contextmanager
@@ -355,8 +360,6 @@ class LiveDocument:
         try:
             with self._doc.transaction(origin=origin):
                 yield
-        except ValueError:
-            raise
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
@@ -399,6 +402,15 @@ _OWN = replace(DEFAULT_LIMITS, state_vector_clients=2**53)
 
 _GUARDED = "guarded"
 """Origin of transactions that may have to be undone."""
+
+
+def _is_readable(update: bytes) -> bool:
+    """Whether the engine can read an update that it is not given yet: later would be too late to refuse it."""
+    try:
+        get_state(update)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_inside(deleted: DeleteRange, ranges: Sequence[tuple[int, int]]) -> bool:

@@ -55,6 +55,11 @@ def test_what_follows_a_skip_waits_and_what_is_before_is_taken() -> None:
     assert divide(left, {_1: 5}).taken == left
 
 
+def test_nothing_waits_for_a_skip_at_the_end() -> None:
+    update = _update(_section(1, 0, _text(2), "0a 03"))
+    assert divide(update, {}) == (_update(_section(1, 0, _text(2))), EMPTY_UPDATE, ())
+
+
 def test_clients_that_need_each_other_are_taken_together() -> None:
     update = _update(
         _section(1, 0, _text(1), _behind(2, 0)), _section(2, 0, _behind(1, 0), _behind(1, 1), _behind(3, 0))

@@ -105,7 +105,10 @@ class UpdateExtent(NamedTuple):
         for client, end in self.needs.items():
             if end > known(client, 0):
                 return False
-        return all(end <= max(known(client, 0), self.ends.get(client, 0)) for client, end in self.delete_ends.items())
+        for client, end in self.delete_ends.items():
+            if end > known(client, 0) and end > self.ends.get(client, 0):
+                return False
+        return True
 
 
 class DecodedUpdate(NamedTuple):

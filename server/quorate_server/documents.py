@@ -17,8 +17,7 @@ and to everybody else. Three facts of the engine shape this module:
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,6 +40,10 @@ from quorate_protocol.updates import (
     update_ends,
 )
 from quorate_server.errors import EnginePanic, MalformedUpdate, Refused
+
+Action = Callable[[], None]
+Suspects = Sequence[tuple[bytes, object]]
+"""Updates, each with whatever is known of it."""
 
 AnyDoc = Doc[Any]
 """An engine's document whose roots may be of any kind."""
@@ -133,6 +136,8 @@ class LiveDocument:
         read = [(update, self._measure(update)) for update in updates]
         sound = [(update, extent) for update, extent in read if extent is not None]
         emitted, parked, broken = self._transact(sound)
+        if not parked and len(sound) == len(read) and not broken:
+            return Applied(update=emitted)
         self._waiting += parked
         return Applied(
             update=emitted,
@@ -195,12 +200,16 @@ class LiveDocument:
         """
         if not any(each.division.is_stale(self._known) for each in self._waiting):
             return (), b""
-        with self._transaction(self.waiting):
+
+        def take_all() -> None:
             while sum(self._take_more(each) for each in self._waiting):
                 pass
+
+        suspects = [(each.update, each) for each in self._waiting]
+        self._run(take_all, suspects)
         released = tuple(each.update for each in self._waiting if not each.division.lacks)
         self._waiting = [each for each in self._waiting if each.division.lacks]
-        return released, self._checked_emission(self.waiting + released)
+        return released, self._checked_emission(suspects)
 
     def _take_more(self, waiting: _Waiting) -> bool:
         if not waiting.division.is_stale(self._known):
@@ -263,9 +272,9 @@ class LiveDocument:
 
     def _load(self, state: bytes) -> None:
         """Start with a state that this class encoded: reading it ourselves first would double the time of a load."""
-        with self._transaction((state,)):
-            is_sound = self._take(state, {})
-        if not is_sound:
+        sound: list[bool] = []
+        self._run(lambda: sound.append(self._take(state, {})), [(state, None)])
+        if not all(sound):
             raise MalformedUpdate(f"{len(state)} bytes of stored state are no Yjs update")
         self._learn_own()
         self.version += 1
@@ -316,30 +325,32 @@ class LiveDocument:
         """
         parked: list[_Waiting] = []
         broken: list[bytes] = []
-        suspects = tuple(update for update, _ in updates)
-        with self._transaction(suspects, origin):
+
+        def apply_each() -> None:
             for update, extent in updates:
-                division = self._divide(update, extent)
-                if division is None:
+                taken, ends = update, extent.ends
+                if not extent.is_ready(self._known):
+                    division = divide(update, self._known)
+                    taken = self._taken_now(update, division, parked, is_whole=is_whole)
+                    ends = update_ends(taken)
+                if not self._take(taken, ends):
                     broken.append(update)
-                    continue
-                if division.lacks:
-                    parked.append(_Waiting(update, division))
-                    if is_whole:
-                        continue
-                if not self._take(division.taken, None if division.taken is not update else extent.ends):
-                    broken.append(update)
+
+        self._run(apply_each, updates, origin)
         if len(updates) == 1 and self._emitted and self._emitted[-1] == updates[0][0]:
             self.version += 1
             return self._emitted[-1], parked, broken  # took effect whole: by far the usual case
-        return self._checked_emission(suspects), parked, broken
+        return self._checked_emission(updates), parked, broken
 
-    def _divide(self, update: bytes, extent: UpdateExtent) -> Division | None:
-        """Divide an update; None when the engine could never read what waits."""
-        if extent.is_ready(self._known):
-            return Division(update, EMPTY_UPDATE, ())
-        division = divide(update, self._known)
-        return division if not division.lacks or _is_readable(division.left) else None
+    @staticmethod
+    def _taken_now(update: bytes, division: Division, parked: list[_Waiting], *, is_whole: bool) -> bytes:
+        """Park what waits of an update; return what of it can be taken now."""
+        if not division.lacks:
+            return division.taken
+        if not _is_readable(division.left):
+            return division.left  # to be refused by the engine
+        parked.append(_Waiting(update, division))
+        return EMPTY_UPDATE if is_whole else division.taken
 
     def _take(self, update: bytes, ends: Mapping[ClientId, int] | None = None) -> bool:
         """Give the engine an update that it can take whole; False when it cannot read it."""
@@ -352,20 +363,19 @@ class LiveDocument:
         self._learn(update_ends(update) if ends is None else ends)
         return True
 
-    @contextmanager
-    def _transaction(self, suspects: tuple[bytes, ...], origin: str | None = None) -> Generator[None]:
-        """Run one transaction of the engine, whose failure makes `suspects` suspect."""
+    def _run(self, work: Action, suspects: Suspects, origin: str | None = None) -> None:
+        """Run `work` in one transaction of the engine, whose failure makes `suspects` suspect."""
         self._emitted.clear()
         self._grown.clear()
         try:
             with self._doc.transaction(origin=origin):
-                yield
+                work()
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
-            raise EnginePanic(suspects, repr(error)) from error
+            raise EnginePanic(tuple(update for update, _ in suspects), repr(error)) from error
 
-    def _checked_emission(self, suspects: tuple[bytes, ...]) -> bytes:
+    def _checked_emission(self, suspects: Suspects) -> bytes:
         """Return what was new in the transaction that just ended; prove that all it was given took effect.
 
         Raises:
@@ -373,7 +383,7 @@ class LiveDocument:
         """
         emitted = self._emitted[-1] if self._emitted else EMPTY_UPDATE
         if self._grown and measure_update(emitted).ends != self._grown:
-            raise EnginePanic(suspects, "the engine did not take what it was given")
+            raise EnginePanic(tuple(update for update, _ in suspects), "the engine did not take what it was given")
         if emitted == EMPTY_UPDATE:
             return b""
         self.version += 1

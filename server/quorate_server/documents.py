@@ -17,6 +17,8 @@ and to everybody else. Three facts of the engine shape this module:
 from __future__ import annotations
 
 import bisect
+import heapq
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -201,21 +203,39 @@ class LiveDocument:
         if not any(each.division.is_stale(self._known) for each in self._waiting):
             return (), b""
 
-        def take_all() -> None:
-            while sum(self._take_more(each) for each in self._waiting):
-                pass
-
         suspects = [(each.update, each) for each in self._waiting]
-        self._run(take_all, suspects)
+        self._run(self._take_waiting, suspects)
         released = tuple(each.update for each in self._waiting if not each.division.lacks)
         self._waiting = [each for each in self._waiting if each.division.lacks]
         return released, self._checked_emission(suspects)
 
-    def _take_more(self, waiting: _Waiting) -> bool:
-        if not waiting.division.is_stale(self._known):
-            return False
-        waiting.division = divide(waiting.division.left, self._known)
-        return self._take(waiting.division.taken)
+    def _take_waiting(self) -> None:
+        """Take what can be taken, each time as soon as what it lacked has come: however they are ordered."""
+        lacking: dict[ClientId, list[tuple[int, int]]] = {}
+        ready: deque[int] = deque()
+
+        def sort_in(index: int) -> None:
+            division = self._waiting[index].division
+            if division.is_stale(self._known):
+                ready.append(index)
+            for client, end in division.lacks:
+                heapq.heappush(lacking.setdefault(client, []), (end, index))
+
+        for index in range(len(self._waiting)):
+            sort_in(index)
+        while ready:
+            index = ready.popleft()
+            waiting = self._waiting[index]
+            if not waiting.division.is_stale(self._known):
+                continue  # sorted in anew since
+            waiting.division = divide(waiting.division.left, self._known)
+            ends = update_ends(waiting.division.taken)
+            self._take(waiting.division.taken, ends)
+            sort_in(index)
+            for client in ends:
+                heap = lacking.get(client, [])
+                while heap and heap[0][0] <= self._known[client]:
+                    ready.append(heapq.heappop(heap)[1])
 
     # Reading
 

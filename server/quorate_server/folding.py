@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import ParamSpec, TypeVar
 
+from quorate_protocol.limits import DEFAULT_LIMITS
 from quorate_protocol.updates import decode_update, update_ends
 from quorate_server.documents import LiveDocument, render_json
 from quorate_server.errors import EngineError
@@ -45,15 +46,16 @@ def pieces(stored: StoredState) -> Iterator[bytes]:
         yield entry.update
 
 
-def load(stored: StoredState) -> LiveDocument:
+def load(stored: StoredState, *, nesting_levels: int = DEFAULT_LIMITS.nesting_levels) -> LiveDocument:
     """Build a document from what is stored of it.
 
     Raises:
         EngineError: what is stored cannot be applied.
     """
     if stored.snapshot is None:
-        return LiveDocument(pieces(stored))
-    return LiveDocument(itertools.islice(pieces(stored), 1, None), state=stored.snapshot.state)
+        return LiveDocument(pieces(stored), nesting_levels=nesting_levels)
+    rest = itertools.islice(pieces(stored), 1, None)
+    return LiveDocument(rest, state=stored.snapshot.state, nesting_levels=nesting_levels)
 
 
 def fold(updates: Sequence[bytes]) -> FoldedState:

@@ -387,8 +387,9 @@ class Room:
             batch.entries.append(self._numbered(emitted, author))
             batch.relays.append(emitted)
         still: list[tuple[bytes, Session | None]] = []
+        gone = set(released)
         for update, session in self._parked:
-            if update not in released:
+            if update not in gone:
                 still.append((update, session))
             elif session is not None:
                 batch.acknowledged.append((session, 1))
@@ -525,7 +526,7 @@ class Room:
         """Replace the broken document by one built from the log, then go on with what waited."""
         try:
             stored = await self._house.reload(self)
-            rebuilt = load(stored)
+            rebuilt = load(stored, nesting_levels=self._limits.nesting_levels)
             self.live.close()
             self.live = rebuilt
         except Exception:

@@ -140,7 +140,7 @@ class Rooms:
         except (StorageUnavailable, LeaseLost) as error:
             raise Unavailable("the database cannot be reached: try again") from error
         try:
-            live = load(stored)
+            live = load(stored, nesting_levels=self.limits.nesting_levels)
         except EngineError as error:
             log.exception("document.unreadable", extra={"document": name})
             raise Unavailable(f"{name!r} cannot be rebuilt from its log") from error

@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := protocol storage server plugins
+SOURCES := protocol storage server plugins clients/python
 SYSTEM_CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 .PHONY: help demo setup test soak lint types layers unit bench clean

@@ -1,6 +1,6 @@
 """Bytes and rules of the Yjs wire protocols. No I/O, no clock of its own.
 
-Bytes go in, events come out (`HocuspocusConnection`, `YWebSocketConnection`); what a server says
+Bytes go in, events come out (`HocuspocusConnection`, `YWebSocketConnection`, `ChannelConnection`); what a server says
 back is encoded by the functions of `hocuspocus` and `y_websocket`, which are named alike and
 therefore stay in their modules. Beneath lie `varints`, `sync`, `contents`, `stamping` and
 `hocuspocus_frames`, which others need not know.
@@ -8,6 +8,24 @@ therefore stay in their modules. Beneath lie `varints`, `sync`, `contents`, `sta
 
 from quorate_protocol import hocuspocus, y_websocket
 from quorate_protocol.awareness import AwarenessEntry, decode_awareness, encode_awareness
+from quorate_protocol.channel import ChannelConnection, ChannelState
+from quorate_protocol.channel_envelopes import (
+    CHANNEL_VERSION,
+    ClientEnvelope,
+    CommandRequest,
+    FeedEvent,
+    Goodbye,
+    Hello,
+    Json,
+    Progress,
+    Reply,
+    ServerEnvelope,
+    Subscribe,
+    SubscriptionClosed,
+    Unsubscribe,
+    Welcome,
+)
+from quorate_protocol.channel_frames import decode_client_envelope, decode_server_envelope, encode_envelope
 from quorate_protocol.closing import (
     CLOSING_RULES,
     CloseCode,
@@ -49,7 +67,7 @@ from quorate_protocol.messages import (
 )
 from quorate_protocol.names import document_name_from_path, parse_document_name, split_address
 from quorate_protocol.parents import Parent, ParentFinder
-from quorate_protocol.presence import Presence, PresenceChange, RefusedEntry
+from quorate_protocol.presence import FORGED, Presence, PresenceChange, RefusedEntry
 from quorate_protocol.state_vectors import decode_state_vector, encode_state_vector
 from quorate_protocol.transitions import (
     TRANSITIONS,
@@ -74,9 +92,11 @@ from quorate_protocol.updates import (
 from quorate_protocol.y_websocket import YWebSocketConnection
 
 __all__ = [
+    "CHANNEL_VERSION",
     "CLOSING_RULES",
     "DEFAULT_LIMITS",
     "EMPTY_UPDATE",
+    "FORGED",
     "MAX_CLOCK",
     "TRANSITIONS",
     "AddressState",
@@ -85,10 +105,14 @@ __all__ = [
     "AwarenessChange",
     "AwarenessEntry",
     "AwarenessQuery",
+    "ChannelConnection",
+    "ChannelState",
+    "ClientEnvelope",
     "ClientId",
     "CloseCode",
     "CloseDocument",
     "ClosingRule",
+    "CommandRequest",
     "DecodedUpdate",
     "DeleteRange",
     "Dialect",
@@ -96,9 +120,13 @@ __all__ = [
     "DocumentId",
     "DocumentName",
     "Event",
+    "FeedEvent",
+    "Goodbye",
+    "Hello",
     "HocuspocusConnection",
     "Id",
     "Ignored",
+    "Json",
     "LimitExceeded",
     "Limits",
     "LocalProtocolError",
@@ -110,25 +138,35 @@ __all__ = [
     "Pong",
     "Presence",
     "PresenceChange",
+    "Progress",
     "ProtocolError",
     "QuorateError",
     "RefusedEntry",
     "RemoteProtocolError",
+    "Reply",
     "Sequence",
+    "ServerEnvelope",
     "Stateless",
     "Struct",
+    "Subscribe",
+    "SubscriptionClosed",
     "SyncStep1",
     "SyncUpdate",
+    "Unsubscribe",
     "UpdateExtent",
     "UserId",
+    "Welcome",
     "YWebSocketConnection",
     "close_code",
     "decode_awareness",
+    "decode_client_envelope",
+    "decode_server_envelope",
     "decode_state_vector",
     "decode_update",
     "divide",
     "document_name_from_path",
     "encode_awareness",
+    "encode_envelope",
     "encode_state_vector",
     "hocuspocus",
     "is_covered",

@@ -121,5 +121,29 @@ class Limits:
     it.
     """
 
+    channel_frame_bytes: int = 1 * _MIB
+    """One message of a client on `/channel`: a command and its values. Larger ones go over HTTP."""
+
+    channel_values: int = 50_000
+    """Values in one message on `/channel`: a million empty maps would fit in its bytes, and fill 64 MiB."""
+
+    channel_nesting_levels: int = 32
+    """Maps and lists inside each other in the values of a command; none of ours has more than four."""
+
+    channel_commands_in_flight: int = 32
+    """Commands of one `/channel` socket that run at the same time. Beyond, reading pauses; nothing is dropped."""
+
+    channel_subscriptions: int = 20
+    """Subscriptions of one `/channel` socket. Each reads the feed by itself: one with two types costs less."""
+
+    channel_filters: int = 32
+    """Types or kinds in one subscription; each change is compared with all of them."""
+
+    channel_stalled_seconds: float = 10.0
+    """How long a `/channel` peer may take nothing at all while its send buffer is half full.
+
+    Then it is closed with 1013 and resumes later. Whoever reads slowly is waited for: the feed keeps.
+    """
+
 
 DEFAULT_LIMITS = Limits()

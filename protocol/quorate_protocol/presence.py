@@ -51,6 +51,10 @@ one.
 """
 
 
+FORGED: Final = "forged_client"
+"""The reason of an entry that says something new about somebody else."""
+
+
 class RefusedEntry(NamedTuple):
     """An entry that is not passed on. `reason` is a short stable label, safe for metrics."""
 
@@ -269,7 +273,9 @@ class Presence(Generic[ConnectionKey]):
         entry: AwarenessEntry,
     ) -> str | None:
         if record is not None and not record.may_be_spoken_for_by(speaker):
-            return "foreign_client"
+            # Stock clients repeat what they heard of others; only news about somebody else is a forgery.
+            is_news = entry.state is not None and entry.clock > record.clock
+            return FORGED if is_news else "foreign_client"
         if entry.clock >= MAX_SAFE_INTEGER:
             # Nobody could ever remove it: a removal needs a higher clock.
             return "clock_exhausted"

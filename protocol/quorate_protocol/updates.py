@@ -26,6 +26,7 @@ from typing import Final, Literal, NamedTuple
 
 from quorate_protocol.contents import (
     CONTENT_NAMES,
+    STRING,
     TYPE,
     TYPE_NAMES,
     read_type,
@@ -89,12 +90,15 @@ class UpdateExtent(NamedTuple):
 
     `needs` is behind which clock ends what its operations build on, by client: where their runs begin, and the
     neighbours and parents that they name. `types` is how many shared types it creates inside others.
+    `is_typing` tells that it does nothing but to go on with what one client was writing: each struct is a string
+    that follows the operation right before it, and nothing is deleted.
     """
 
     ends: dict[ClientId, int]
     delete_ends: dict[ClientId, int]
     needs: dict[ClientId, int]
     types: int
+    is_typing: bool = False
 
     def is_ready(self, state_vector: Mapping[ClientId, int]) -> bool:
         """Tell whether nothing that it builds on is outside of a state vector.
@@ -194,7 +198,7 @@ def _scan(update: bytes) -> UpdateExtent:
     ends: dict[ClientId, int] = {}
     needs: dict[ClientId, int] = {}
     seen: set[int] = set()
-    types = 0
+    types = typed = struct_count = 0
     client_count, position = read_var_uint(update, 0)
     for _ in range(client_count):
         struct_count, position = read_var_uint(update, position)
@@ -207,11 +211,13 @@ def _scan(update: bytes) -> UpdateExtent:
         clock, position = read_var_uint(update, position)
         if clock > needs.get(client, 0):
             needs[client] = clock
-        end, position, made = _scan_structs(update, position, struct_count, (client, clock), needs)
+        end, position, made, typed = _scan_structs(update, position, struct_count, (client, clock), needs)
         types += made
         if end:
             ends[client] = end
-    return UpdateExtent(ends, _scan_deletes(update, position), needs, types)
+    delete_ends = _scan_deletes(update, position)
+    is_typing = client_count == 1 and typed == struct_count and not delete_ends
+    return UpdateExtent(ends, delete_ends, needs, types, is_typing)
 
 
 def _scan_deletes(update: bytes, position: int) -> dict[ClientId, int]:
@@ -230,12 +236,12 @@ def _scan_deletes(update: bytes, position: int) -> dict[ClientId, int]:
 
 def _scan_structs(
     update: bytes, position: int, count: int, run: Id, needs: dict[ClientId, int]
-) -> tuple[int, int, int]:
+) -> tuple[int, int, int, int]:
     """Read the structs of one client, and add to `needs` what they build on beyond themselves.
 
-    Returns their end, the position behind them, and how many types they create.
+    Returns their end, the position behind them, how many types they create, and how many go on with typing.
     """
-    end = types = 0
+    end = types = typed = 0
     client, clock = run
     for _ in range(count):
         try:
@@ -246,9 +252,11 @@ def _scan_structs(
         if info in (_GC, _SKIP):
             length, position = read_var_uint(update, position)
         else:
-            position = _scan_references(update, position, info, (client, clock), needs)
+            follows, position = _scan_references(update, position, info, (client, clock), needs)
             kind = info & _KIND_BITS
-            if kind == TYPE:
+            if kind == STRING:
+                typed += follows
+            elif kind == TYPE:
                 types += 1
             length, position = skip_content(kind, update, position)
         clock += length
@@ -258,19 +266,30 @@ def _scan_structs(
             needs[client] = max(clock, needs.get(client, 0))
         elif length:
             end = clock
-    return end, position, types
+    return end, position, types, typed
 
 
-def _scan_references(update: bytes, position: int, info: int, own: Id, needs: dict[ClientId, int]) -> int:
+def _scan_references(update: bytes, position: int, info: int, own: Id, needs: dict[ClientId, int]) -> tuple[bool, int]:
+    """Read what a struct builds on; tell whether it follows its client's operation right before it."""
     if info & _HAS_ORIGIN:
-        position = _scan_id(update, position, own, needs)
+        follows, position = _scan_origin(update, position, own, needs)
+        return follows, _scan_id(update, position, own, needs) if info & _HAS_RIGHT_ORIGIN else position
     if info & _HAS_RIGHT_ORIGIN:
-        position = _scan_id(update, position, own, needs)
-    if info & _HAS_NEIGHBOUR:
-        return position
+        return False, _scan_id(update, position, own, needs)
     is_root, position = read_var_uint(update, position)
     position = skip_string(update, position) if is_root == 1 else _scan_id(update, position, own, needs)
-    return skip_string(update, position) if info & _HAS_KEY else position
+    return False, skip_string(update, position) if info & _HAS_KEY else position
+
+
+def _scan_origin(update: bytes, position: int, own: Id, needs: dict[ClientId, int]) -> tuple[bool, int]:
+    """Read a left neighbour; tell whether it is its client's operation right before."""
+    client, position = read_var_uint(update, position)
+    clock, position = read_var_uint(update, position)
+    if client == own[0] and clock < own[1]:
+        return clock == own[1] - 1, position
+    if clock >= needs.get(ClientId(client), 0):
+        needs[ClientId(client)] = clock + 1
+    return False, position
 
 
 def _scan_id(update: bytes, position: int, own: Id, needs: dict[ClientId, int]) -> int:

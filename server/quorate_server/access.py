@@ -1,13 +1,15 @@
 """Access: the only way to learn what somebody may do with a document.
 
-The rules are Cedar policies: the default that ships with the server and any that an operator adds. They are
-read again when their files change, and connections that are open follow within seconds.
-Whatever cannot be decided is denied.
+Somebody holds the role that their token gives them everywhere, and the roles that were granted to them or to their
+groups in the artifact or in all of its kind. What each role may do is said by Cedar policies: the default that ships
+with the server and any that an operator adds. They are read again when their files change, and connections that are
+open follow within seconds. A record is read by whoever may read its artifact. Whatever cannot be decided is denied.
 """
 
 from __future__ import annotations
 
 import enum
+import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,8 +20,9 @@ import cedarpy
 
 from quorate_protocol.ids import DocumentName
 from quorate_server.errors import AccessDenied, NotAuthenticated, SettingsError
-from quorate_server.kinds import kind_of
+from quorate_server.kinds import artifact_of, is_record, kind_of
 from quorate_server.users import User
+from quorate_storage.acts import Grant, Row
 from quorate_storage.stores import Revocation
 
 log = logging.getLogger("quorate.server")
@@ -29,11 +32,44 @@ class Action(enum.StrEnum):
     """What can be done with a document; the names are those of the policies."""
 
     READ = "read"
+    COMMENT = "comment"
+    REVIEW = "review"
     WRITE = "write"
     CREATE = "create"
+    SHARE = "share"
+    TRANSFER = "transfer"
     DELETE = "delete"
     RESTORE = "restore"
     ADMINISTER = "administer"
+
+
+ROLES = ("guest", "viewer", "commenter", "reviewer", "editor", "owner")
+"""The roles, the weakest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRole:
+    """A role that somebody holds, and why: by their token, or by a grant."""
+
+    role: str
+    grant: Grant | None = None
+
+    def __str__(self) -> str:
+        if self.grant is None:
+            return f"{self.role}, by the token"
+        return f"{self.role}, granted to {self.grant.principal} in {self.grant.scope} by {self.grant.by}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether somebody may do something, the roles they hold, and the ids of the policies that decided.
+
+    No policy at all means that none permits it.
+    """
+
+    is_allowed: bool
+    roles: tuple[HeldRole, ...]
+    policies: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +78,8 @@ class PolicyFiles:
 
     stamp: tuple[tuple[str, int], ...]
     policies: cedarpy.PolicySet
+    names: dict[str, str]
+    """The `@id` of each policy, by the name that the engine gives it."""
 
 
 class Access:
@@ -50,8 +88,12 @@ class Access:
     def __init__(self, policy_folder: Path | None = None) -> None:
         self._folder = policy_folder
         self._stamp: tuple[tuple[str, int], ...] = ()
-        self._policies = cedarpy.PolicySet.from_str(_default_policies())
-        self._decisions: dict[tuple[object, ...], bool] = {}
+        default = _policies_of((), _default_policies())
+        self._policies, self._names = default.policies, default.names
+        self._decisions: dict[DocumentName, dict[tuple[object, ...], bool]] = {}
+        self._changed: dict[str, int] = {}
+        self._rules_changed = 0
+        self._grants: dict[str, dict[str, Grant]] = {}
         self._revocations: list[Revocation] = []
         self.generation = 0
         """Grows whenever decisions may have changed."""
@@ -63,12 +105,17 @@ class Access:
 
     def may(self, user: User, action: Action, name: DocumentName) -> bool:
         """Whether the policies permit `action`."""
-        key = (user.id, user.role, user.groups, action, name)
-        known = self._decisions.get(key)
-        if known is None:
-            if len(self._decisions) >= MAX_CACHED_DECISIONS:
+        key = (user.id, user.role, user.groups, user.is_proven, action)
+        decisions = self._decisions.get(name)
+        if decisions is None:
+            if len(self._decisions) >= MAX_CACHED_DOCUMENTS:
                 self._decisions.clear()
-            known = self._decisions[key] = self._decide(user, action, name)
+            decisions = self._decisions[name] = {}
+        known = decisions.get(key)
+        if known is None:
+            if len(decisions) >= MAX_CACHED_DECISIONS:
+                decisions.clear()
+            known = decisions[key] = self.explain(user, action, name).is_allowed
         return known
 
     def require(self, user: User, action: Action, name: DocumentName) -> None:
@@ -78,7 +125,50 @@ class Access:
             AccessDenied: they do not.
         """
         if not self.may(user, action, name):
-            raise AccessDenied(f"{user.id} ({user.role}) may not {action} {name!r}")
+            roles = ", ".join(sorted({held.role for held in self.roles_of(user, name)}))
+            raise AccessDenied(f"{user.id} ({roles}) may not {action} {name!r}")
+
+    def roles_of(self, user: User, name: DocumentName) -> tuple[HeldRole, ...]:
+        """Return every role that somebody holds in an artifact or its record, and why."""
+        held = [HeldRole(role=user.role)]
+        principals = [f"user:{user.id}"] if user.is_proven else []
+        principals += [f"group:{group}" for group in sorted(user.groups)]
+        artifact = artifact_of(name)
+        for scope in (artifact, f"{_KIND_SCOPE}{kind_of(artifact)}"):
+            grants = self._grants.get(scope, {})
+            held += [HeldRole(role=grants[who].role or "", grant=grants[who]) for who in principals if who in grants]
+        return tuple(held)
+
+    def grants_in(self, scope: str) -> tuple[Grant, ...]:
+        """Return the roles granted in a scope, by principal."""
+        return tuple(grant for _, grant in sorted(self._grants.get(scope, {}).items()))
+
+    def follow(self, rows: Iterable[Row]) -> None:
+        """Take note of grants that became durable; open connections follow at their next check."""
+        for row in rows:
+            if not isinstance(row, Grant):
+                continue
+            if row.role is None:
+                self._grants.get(row.scope, {}).pop(row.principal, None)
+            else:
+                self._grants.setdefault(row.scope, {})[row.principal] = row
+            self.generation += 1
+            self._changed[row.scope] = self.generation
+            if row.scope.startswith(_KIND_SCOPE):
+                self._decisions.clear()
+            else:
+                self._decisions.pop(DocumentName(row.scope), None)
+                self._decisions.pop(DocumentName(f"{row.scope}/record"), None)
+
+    def has_changed(self, since: int, names: Iterable[DocumentName]) -> bool:
+        """Whether decisions about any of some documents may have changed after a generation."""
+        if self._rules_changed > since:
+            return True
+        changed = self._changed.get
+        return any(
+            changed(artifact_of(name), 0) > since or changed(f"{_KIND_SCOPE}{kind_of(name)}", 0) > since
+            for name in names
+        )
 
     def check_alive(self, user: User, *, now: float) -> None:
         """Do nothing if the user's proof still holds.
@@ -94,7 +184,7 @@ class Access:
     def revoke(self, revocations: Iterable[Revocation]) -> None:
         """Add revocations; open connections follow at their next check."""
         self._revocations.extend(revocations)
-        self.generation += 1
+        self._rules_changed = self.generation = self.generation + 1
 
     def read_if_changed(self) -> PolicyFiles | None:
         """Read the operator's policy files if one was added, changed or removed; safe in any thread.
@@ -112,42 +202,58 @@ class Access:
 
     def adopt(self, files: PolicyFiles) -> None:
         """Put policies in force. On the event loop only: decisions of the old ones must not be kept."""
-        self._policies, self._stamp = files.policies, files.stamp
+        self._policies, self._names, self._stamp = files.policies, files.names, files.stamp
         self._decisions.clear()
-        self.generation += 1
+        self._rules_changed = self.generation = self.generation + 1
         log.info("policies.loaded", extra={"files": len(files.stamp)})
 
-    def _decide(self, user: User, action: Action, name: DocumentName) -> bool:
+    def explain(self, user: User, action: Action, name: DocumentName) -> Verdict:
+        """Decide by the policies, and say why."""
+        roles = self.roles_of(user, name)
         request = {
             "principal": {"type": "User", "id": user.id},
             "action": {"type": "Action", "id": str(action)},
             "resource": {"type": "Document", "id": name},
             "context": {},
         }
-        groups = [{"type": "Group", "id": group} for group in sorted(user.groups)]
-        entities: list[dict[str, object]] = [
-            {
-                "uid": {"type": "User", "id": user.id},
-                "attrs": {"role": user.role, "name": user.name},
-                "parents": groups,
-            },
-            {
-                "uid": {"type": "Document", "id": name},
-                "attrs": {"name": name, "kind": kind_of(name)},
-                "parents": list[object](),
-            },
-        ]
-        entities.extend({"uid": group, "attrs": {}, "parents": list[object]()} for group in groups)
         result = cedarpy.is_authorized(  # pyright: ignore[reportUnknownMemberType] - its stubs are bare
-            request, self._policies, entities
+            request, self._policies, _entities(user, roles, name)
         )
         if result.diagnostics.errors:
             log.error("policies.error", extra={"errors": [str(e) for e in result.diagnostics.errors]})
-        return bool(result.allowed)
+        reasons = tuple(self._names.get(str(reason), str(reason)) for reason in result.diagnostics.reasons)
+        return Verdict(is_allowed=bool(result.allowed), roles=roles, policies=reasons)
 
 
-MAX_CACHED_DECISIONS = 5_000
-"""About 2 MiB. A decision costs a quarter of a millisecond, so a miss is no harm."""
+def _entities(user: User, roles: tuple[HeldRole, ...], name: DocumentName) -> list[dict[str, object]]:
+    """Return what the policies can see."""
+    groups = [{"type": "Group", "id": group} for group in sorted(user.groups)]
+    held = sorted({each.role for each in roles}, key=_rank)
+    entities: list[dict[str, object]] = [
+        {
+            "uid": {"type": "User", "id": user.id},
+            "attrs": {"role": held[-1], "roles": held, "name": user.name},
+            "parents": groups,
+        },
+        {
+            "uid": {"type": "Document", "id": name},
+            "attrs": {"name": name, "kind": kind_of(name), "is_record": is_record(name)},
+            "parents": list[object](),
+        },
+    ]
+    entities.extend({"uid": group, "attrs": {}, "parents": list[object]()} for group in groups)
+    return entities
+
+
+def _rank(role: str) -> int:
+    return ROLES.index(role) if role in ROLES else -1
+
+
+MAX_CACHED_DOCUMENTS = 5_000
+MAX_CACHED_DECISIONS = 500
+"""For one document. A decision costs a quarter of a millisecond, so a miss is no harm."""
+
+_KIND_SCOPE = "kind:"
 
 
 def _applies(revocation: Revocation, user: User) -> bool:
@@ -165,4 +271,11 @@ def _read_policies(folder: Path) -> PolicyFiles:
     files = sorted(folder.glob("*.cedar"))
     stamp = tuple((str(path), path.stat().st_mtime_ns) for path in files)
     texts = [_default_policies(), *(path.read_text("utf-8") for path in files)]
-    return PolicyFiles(stamp, cedarpy.PolicySet.from_str("\n".join(texts)))
+    return _policies_of(stamp, "\n".join(texts))
+
+
+def _policies_of(stamp: tuple[tuple[str, int], ...], text: str) -> PolicyFiles:
+    policies = cedarpy.PolicySet.from_str(text)
+    parsed: dict[str, dict[str, dict[str, str]]] = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
+    names = {key: policy.get("annotations", {}).get("id", key) for key, policy in parsed.items()}
+    return PolicyFiles(stamp, policies, names)

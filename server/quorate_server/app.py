@@ -18,25 +18,34 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from quorate_protocol.closing import CloseCode
 from quorate_server.access import Access
+from quorate_server.channel_endpoint import serve_channel
+from quorate_server.commands import Commands
 from quorate_server.connections import Connection, House
+from quorate_server.core_commands import core_commands
+from quorate_server.engine_house import EngineHouse, load_engines
 from quorate_server.errors import SettingsError, Unavailable
 from quorate_server.guards import Guard
 from quorate_server.hocuspocus_endpoint import serve_hocuspocus
+from quorate_server.hooks import Engine
 from quorate_server.http_api import api_routes, health_routes
 from quorate_server.metrics import Metrics
 from quorate_server.origins import is_origin_allowed
 from quorate_server.pages import page_routes
 from quorate_server.problems import HANDLED, on_error
 from quorate_server.rooms import Rooms, Seeder
+from quorate_server.sealing import Sealer
 from quorate_server.seeding import seeder_from
 from quorate_server.settings import Settings
 from quorate_server.tokens import Authenticator, make_authenticator
+from quorate_server.tracing import trace_hooks
+from quorate_server.users import SERVER
 from quorate_server.y_websocket_endpoint import serve_y_websocket
+from quorate_storage.acts import AuditEvent
 from quorate_storage.errors import LeaseLost, StorageUnavailable
 from quorate_storage.journal import Journal
 from quorate_storage.leases import LeaseKeeper, LeaseSettings
@@ -60,16 +69,21 @@ class Quorate:
         authenticator: Authenticator | None = None,
         seeder: Seeder | None = None,
         guards: Sequence[Guard] = (),
+        engines: Sequence[Engine] | None = None,
         routes: Sequence[BaseRoute] = (),
     ) -> None:
         self.settings = settings
+        trace_hooks(is_on=settings.trace_hooks)
         self.metrics = Metrics()
         self.connections: set[Connection] = set()
         self._store = store
         self._authenticator = authenticator or make_authenticator(settings)
         seeds = Path(settings.seeds) if settings.seeds else None
         self._seeder = seeder or seeder_from(seeds)
-        self._guards = guards
+        self.engines = EngineHouse(
+            load_engines(settings.engines) if engines is None else engines, settings, self.metrics
+        )
+        self._guards = (*guards, self.engines)
         self._house: House | None = None
         self._journal: Journal | None = None
         self._is_draining = False
@@ -79,10 +93,12 @@ class Quorate:
             routes=[
                 *routes,
                 *api_routes(),
+                *(Mount(f"/api/engines/{name}", routes=list(own)) for name, own in self.engines.routes()),
                 *health_routes(),
                 WebSocketRoute("/sync/{name:path}", _Socket(self, serve_y_websocket)),
                 WebSocketRoute("/hocuspocus", _Socket(self, serve_hocuspocus)),
                 WebSocketRoute("/hocuspocus/", _Socket(self, serve_hocuspocus)),
+                WebSocketRoute("/channel", _Socket(self, serve_channel)),
                 *page_routes(),
             ],
             exception_handlers=dict.fromkeys(HANDLED, on_error),
@@ -125,15 +141,37 @@ class Quorate:
                 guards=self._guards,
             )
             stack.push_async_callback(rooms.close)
-            self._house = self._open_house(rooms)
-            self._house.access.revoke(await store.list_revocations())
-            self.app.state.house = self._house
-            for work in (self._keep_house(), self.metrics.watch_loop()):
+            self._house = house = self._open_house(rooms)
+            house.access.revoke(await store.list_revocations())
+            house.access.follow(await store.list_grants())
+            for listener in (house.access.follow, house.sealer.hear):
+                rooms.ledger.listen(listener)
+            await rooms.announcer.recover(store)
+            for spec in core_commands(house.access):
+                house.commands.register(spec)
+            await stack.enter_async_context(
+                self.engines.running(rooms=rooms, store=store, access=house.access, commands=house.commands)
+            )
+            self.app.state.house = house
+            for work in (self._keep_house(), self.metrics.watch_loop(), rooms.announcer.run(), house.sealer.run()):
                 stack.push_async_callback(_cancel, asyncio.create_task(work))
+            await rooms.ledger.commit(_event("server.started"))
             log.info("server.started", extra={"database": settings.database_url.partition("@")[2] or "sqlite"})
             yield
             await self.drain()
+            await self._account_for_the_end(house)
         log.info("server.stopped")
+
+    async def _account_for_the_end(self, house: House) -> None:
+        """Tell the feed and the audit chain what there is left to tell, if the database still takes it."""
+        assert self._journal is not None
+        if self._journal.is_failing or self._is_lease_lost:
+            return
+        with suppress(TimeoutError, Unavailable):
+            async with asyncio.timeout(self.settings.drain_seconds):
+                house.rooms.announcer.flush()
+                await house.rooms.ledger.commit(_event("server.stopped"))
+                await house.sealer.seal()
 
     def not_ready_because(self) -> str | None:
         """Return why documents cannot be opened and written now, `None` when they can."""
@@ -158,7 +196,8 @@ class Quorate:
         if self._house is not None:
             half = self.settings.limits.document_bytes // 2
             rooms = self._house.rooms.open_rooms
-            metrics.large_documents.set(sum(room.size_bytes > half for room in rooms))
+            metrics.unsealed_events.set(self._house.sealer.unsealed)
+            metrics.large_documents.set(sum(room.meter.size_bytes > half for room in rooms))
         return metrics.render()
 
     async def drain(self) -> None:
@@ -196,9 +235,13 @@ class Quorate:
 
     def _open_house(self, rooms: Rooms) -> House:
         folder = self.settings.policies
+        access = Access(Path(folder) if folder else None)
         return House(
             rooms=rooms,
-            access=Access(Path(folder) if folder else None),
+            access=access,
+            commands=Commands(store=rooms.store, rooms=rooms, access=access, metrics=self.metrics),
+            engines=self.engines,
+            sealer=Sealer(rooms.store, self.settings),
             authenticator=self._authenticator,
             limits=self.settings.limits,
             metrics=self.metrics,
@@ -293,6 +336,10 @@ class _CommitWatch:
 
     def recovered(self, seconds: float) -> None:
         """Note that commits succeed again."""
+
+
+def _event(type_: str) -> AuditEvent:
+    return AuditEvent(type=type_, at=time.time(), actor=SERVER.id, via="server")
 
 
 async def _cancel(task: asyncio.Task[None] | Coroutine[object, object, None]) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from quorate_protocol.errors import RemoteProtocolError
 from quorate_protocol.ids import Sequence as LogPlace
+from quorate_protocol.ids import UserId
+from quorate_protocol.updates import measure_update
+from quorate_server.errors import MalformedUpdate, Refused
 from quorate_server.sessions import Session
 from quorate_server.users import User
+from quorate_storage.acts import Act, Row
 from quorate_storage.stores import LogEntry
 
 Action = Callable[[], None]
@@ -24,6 +29,7 @@ class Incoming:
     user: User
     update: bytes
     session: Session | None = None
+    is_step2: bool = False
     done: asyncio.Future[LogPlace] | None = None
 
     def resolve(self, place: LogPlace) -> None:
@@ -41,16 +47,25 @@ class Incoming:
 class Batch:
     """What one tick sends to the journal, and what is due once it is durable.
 
-    `relays` go to every session, `acknowledged` are counts of updates of a session, `then` runs after both.
-    `otherwise` is told the reason when it never becomes durable.
+    `rows` are written in the transaction of the entries. `relays` go to every session, `acknowledged` are counts of
+    updates of a session, `then` runs after both. `otherwise` is told the reason when it never becomes durable.
+    `last_place` is the newest place in the log when nothing of the batch needed one. `roots` are the roots that the
+    entries touch, as far as they are known: `None` when they may touch any.
     """
 
     entries: list[LogEntry] = field(default_factory=list[LogEntry])
+    rows: list[Row] = field(default_factory=list[Row])
     relays: list[bytes] = field(default_factory=list[bytes])
     acknowledged: list[tuple[Session, int]] = field(default_factory=list[tuple[Session, int]])
     waiting: list[Incoming] = field(default_factory=list[Incoming])
     then: list[Action] = field(default_factory=list[Action])
     otherwise: list[Failure] = field(default_factory=list[Failure])
+    last_place: int = 0
+    roots: frozenset[str] | None = frozenset()
+
+    def act(self) -> Act | None:
+        """Return the rows as an act, `None` when there are none."""
+        return Act(rows=tuple(self.rows)) if self.rows else None
 
     def give_up(self, error: Exception) -> None:
         """Tell everybody who waits for this batch that it never becomes durable."""
@@ -70,3 +85,26 @@ def fail(waiting: asyncio.Future[T], error: Exception) -> None:
     """Disappoint somebody who may have gone meanwhile."""
     if not waiting.done():
         waiting.set_exception(error)
+
+
+def by_author(inbox: Sequence[Incoming]) -> list[list[Incoming]]:
+    """Group what came in by author, keeping the order of each."""
+    groups: dict[Session | UserId, list[Incoming]] = {}
+    for incoming in inbox:
+        groups.setdefault(incoming.session or incoming.user.id, []).append(incoming)
+    return list(groups.values())
+
+
+def send_back(incoming: Incoming, error: MalformedUpdate | Refused) -> None:
+    """Tell an author that their bytes cannot be taken; their connection ends."""
+    incoming.fail(error)
+    if incoming.session is not None:
+        incoming.session.end(error)
+
+
+def only_deletes(update: bytes) -> bool:
+    """Whether an update adds nothing, so that a full document may take it."""
+    try:
+        return not measure_update(update).ends
+    except RemoteProtocolError:
+        return False

@@ -1,4 +1,4 @@
-"""The command line: `quorate serve`, `demo`, `token`, `documents ...`, `check`."""
+"""The command line: `quorate serve`, `demo`, `token`, `documents`, `check`, `access`, `audit`, `changes`, `command`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ import uvloop
 from quorate_protocol.errors import QuorateError
 from quorate_server import running
 from quorate_server.app import Quorate
+from quorate_server.audit_cli import audit_group
+from quorate_server.channel_cli import access_group, changes_command, command_command
 from quorate_server.demo import PEOPLE, demo_routes, describe_people
 from quorate_server.documents_cli import check_command, documents_group
 from quorate_server.errors import SettingsError
@@ -80,6 +82,10 @@ def serving_options(command: Command) -> Command:
 @click.option("--policies", help="Folder of further Cedar policies; re-read when it changes.")
 @click.option("--seeds", help="Folder of texts that fill new documents of the same name.")
 @click.option("--allowed-origins", help="Web origins that may connect, comma-separated.  [default: any]")
+@click.option("--engines", help="Engines to run, comma-separated; `none` for none.  [default: all that are installed]")
+@click.option("--audit-origin", help="Name of the audit log in its checkpoints.  [default: quorate]")
+@click.option("--audit-key", help="File of the key that signs checkpoints.  [default: audit.key in the data folder]")
+@click.option("--audit-checkpoints", help="Folder outside the database to publish checkpoints in.")
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="[default: text]")
 def serve(*, open_: bool | None, **given: object) -> None:
@@ -140,6 +146,8 @@ def token(expires: str, groups: tuple[str, ...], **claims: str) -> None:
     )
 
 
+for _command in (access_group, audit_group, changes_command, command_command):
+    quorate.add_command(_command)
 quorate.add_command(documents_group)
 quorate.add_command(check_command)
 

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from quorate_protocol.closing import CloseCode, Dialect, close_code
 from quorate_protocol.errors import QuorateError, RemoteProtocolError
+from quorate_protocol.ids import DocumentName
 from quorate_protocol.limits import Limits
 from quorate_protocol.messages import (
     AwarenessChange,
@@ -28,11 +29,14 @@ from quorate_protocol.messages import (
 )
 from quorate_server.access import Access
 from quorate_server.channels import Channel, open_channel
+from quorate_server.commands import Commands
 from quorate_server.denials import Denials
+from quorate_server.engine_house import EngineHouse
 from quorate_server.errors import MalformedUpdate, Refused, Unavailable
 from quorate_server.metrics import Metrics
 from quorate_server.room import Room
 from quorate_server.rooms import Rooms
+from quorate_server.sealing import Sealer
 from quorate_server.sessions import Session
 from quorate_server.throttles import Throttle
 from quorate_server.tokens import Authenticator
@@ -50,6 +54,9 @@ class House:
     limits: Limits
     metrics: Metrics
     connections: set[Connection]
+    commands: Commands
+    engines: EngineHouse
+    sealer: Sealer
     denials: Denials = field(default_factory=Denials)
 
 
@@ -146,7 +153,7 @@ class Connection:
         if isinstance(event, SyncStep1):
             room.answer(session, event.state_vector)
             # Ten bytes can ask for all of a large document: charge a share of what it costs to encode.
-            cost = min(room.size_bytes, self.house.limits.update_bytes_per_second) // 4
+            cost = min(room.meter.size_bytes, self.house.limits.update_bytes_per_second) // 4
         elif isinstance(event, AwarenessChange):
             room.presence.receive(session, event.update)
             cost = len(event.update)
@@ -184,11 +191,13 @@ class Connection:
         """Tell whether nothing but the throttle keeps this socket from being read."""
         return True
 
-    def has_new_rules(self) -> bool:
-        """Tell, once for each change, whether the policies or revocations have changed."""
-        is_new = self._generation != self.house.access.generation
-        self._generation = self.house.access.generation
-        return is_new
+    def has_new_rules(self, *names: DocumentName) -> bool:
+        """Tell, once for each change, whether policies, revocations or grants in these documents have changed."""
+        access = self.house.access
+        if self._generation == access.generation:
+            return False
+        since, self._generation = self._generation, access.generation
+        return access.has_changed(since, names)
 
     async def recheck(self, now: float) -> None:
         """Check that whoever is connected may still do what they may; end or change what may not."""

@@ -21,9 +21,9 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from pycrdt import Array, Doc, Map, Text, TransactionEvent, UndoManager, XmlFragment, get_state
+from pycrdt import Array, Doc, Map, Text, TransactionEvent, XmlFragment, get_state
 
 from quorate_protocol.dividing import Division, divide
 from quorate_protocol.errors import RemoteProtocolError
@@ -42,15 +42,32 @@ from quorate_protocol.updates import (
     update_ends,
 )
 from quorate_server.errors import EnginePanic, MalformedUpdate, Refused
+from quorate_server.hashing import ContentHasher
+from quorate_server.shapes import Kind
+from quorate_server.undoing import GUARDED, Undoing
 
 Action = Callable[[], None]
 Suspects = Sequence[tuple[bytes, object]]
 """Updates, each with whatever is known of it."""
 
+Extents = Sequence[UpdateExtent | None]
+T = TypeVar("T")
+
 AnyDoc = Doc[Any]
 """An engine's document whose roots may be of any kind."""
 
 EMPTY_STATE_VECTOR = b"\x00"
+
+SEED_CLIENT_ID = ClientId(1)
+"""The client id of seeds: fixed, so that two servers that seed the same name come to the same bytes."""
+
+SERVER_CLIENT_ID = ClientId(0x51554F52)
+"""The client id of everything that the server writes into documents, seeds apart; no connection may write as it.
+
+It is "QUOR": no small number, which people choose by hand, and as likely as any other to be drawn by chance.
+
+One is enough: a document has one owner process, and what it lost uncommitted nobody has seen.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +86,24 @@ class Applied:
     malformed: tuple[int, ...] = ()
     refusal: Refused | None = None
     is_parked_outside: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """A change of the server that is in the document, and nowhere else yet.
+
+    `update` is what was new in it, empty when nothing was. `revert` takes the change back and returns the update
+    that says both: change and undoing. With an `error` that is done already, and is what `update` says.
+    """
+
+    update: bytes
+    undoing: Undoing
+    revert: Callable[[], bytes]
+    error: Exception | None = None
+
+    def close(self) -> None:
+        """Let the change stand: it can be taken back no more."""
+        self.undoing.close()
 
 
 @dataclass(slots=True)
@@ -98,12 +133,13 @@ class LiveDocument:
             MalformedUpdate: one of them is no update.
             EnginePanic: one of them breaks the engine.
         """
-        self._doc: AnyDoc = Doc()
+        self._doc: AnyDoc = Doc(client_id=SERVER_CLIENT_ID)
         self._emitted: list[bytes] = []
         self._subscription = self._doc.observe(self._on_transaction)
         self._known: dict[ClientId, int] = {}
         self._grown: dict[ClientId, int] = {}
         self._waiting: list[_Waiting] = []
+        self._hasher: ContentHasher | None = None
         self._max_depth = nesting_levels
         self._depth_bound = nesting_levels  # of what is stored it is not known: measured when a type is created
         self.version = 0
@@ -126,16 +162,46 @@ class LiveDocument:
         cannot see, because half of it is not Python.
         """
         self._doc.unobserve(self._subscription)
+        if self._hasher is not None:
+            self._hasher.close()
+            self._hasher = None
 
     # Writing
 
-    def apply(self, updates: Sequence[bytes]) -> Applied:
-        """Apply updates of one author in one transaction.
+    def measure(self, update: bytes) -> UpdateExtent | None:
+        """Read an update before the engine does; None when it is none, or would nest types too deeply.
+
+        The engine recurses into values and types without a bound, and a stack that overflows ends the
+        process: nothing may reach it that was not read here.
+        """
+        try:
+            extent = measure_update(update)
+        except RemoteProtocolError:
+            return None
+        if extent.types:
+            self._depth_bound += extent.types
+            if self._depth_bound > self._max_depth:
+                # The bound counts types side by side too. Measure, and count from there.
+                self._depth_bound = extent.types + ParentFinder(decode_update(self.encode()).structs).depth()
+                if self._depth_bound > self._max_depth and not self._stays_shallow(update):
+                    return None
+        return extent
+
+    def known(self) -> dict[ClientId, int]:
+        """Return behind which clock the operations of each client end."""
+        return dict(self._known)
+
+    def knows(self, client: ClientId, end: int) -> bool:
+        """Whether the operations of a client up to `end` are in the document."""
+        return end <= self._known.get(client, 0)
+
+    def apply(self, updates: Sequence[bytes], extents: Extents | None = None) -> Applied:
+        """Apply updates of one author in one transaction. `extents` is what `measure` said of each, if it was asked.
 
         Raises:
             EnginePanic: the document can no longer be used.
         """
-        read = [(update, self._measure(update)) for update in updates]
+        read = list(zip(updates, extents or map(self.measure, updates), strict=True))
         sound = [(update, extent) for update, extent in read if extent is not None]
         emitted, parked, broken = self._transact(sound)
         if not parked and len(sound) == len(read) and not broken:
@@ -147,7 +213,9 @@ class LiveDocument:
             malformed=tuple(i for i, (update, extent) in enumerate(read) if extent is None or update in broken),
         )
 
-    def apply_guarded(self, updates: Sequence[bytes], check: Callable[[DecodedUpdate], None]) -> Applied:
+    def apply_guarded(
+        self, updates: Sequence[bytes], check: Callable[[DecodedUpdate], None], extents: Extents | None = None
+    ) -> Applied:
         """Apply updates of one author, let `check` look at the result, and undo it all if that refuses.
 
         `check` may read this document as it would be, and raises `Refused` to refuse. An update that
@@ -156,18 +224,21 @@ class LiveDocument:
         Raises:
             EnginePanic: the document can no longer be used.
         """
-        read = [(update, self._measure(update)) for update in updates]
+        read = list(zip(updates, extents or map(self.measure, updates), strict=True))
         sound = [(update, extent) for update, extent in read if extent is not None]
         before = self.state_vector()
-        undo = self._undo_manager([decode_update(update) for update, _ in sound])
-        emitted, parked, broken = self._transact(sound, origin=_GUARDED, is_whole=True)
-        malformed = tuple(i for i, (update, extent) in enumerate(read) if extent is None or update in broken)
+        undoing = self._undoing([decode_update(update) for update, _ in sound])
         try:
-            if emitted:
-                check(decode_update(emitted))
-        except Refused as refusal:
-            self._undo_all(undo, updates)
-            return Applied(update=self.missing_from(before), refusal=refusal, malformed=malformed)
+            emitted, parked, broken = self._transact(sound, origin=GUARDED, is_whole=True)
+            malformed = tuple(i for i, (update, extent) in enumerate(read) if extent is None or update in broken)
+            try:
+                if emitted:
+                    check(decode_update(emitted))
+            except Refused as refusal:
+                self._undo_all(undoing, updates)
+                return Applied(update=self.missing_from(before), refusal=refusal, malformed=malformed)
+        finally:
+            undoing.close()
         return Applied(
             update=emitted,
             parked=tuple(each.update for each in parked),
@@ -175,24 +246,71 @@ class LiveDocument:
             is_parked_outside=True,
         )
 
-    def change(self, edit: Callable[[AnyDoc], None]) -> bytes:
+    def apply_refused(self, update: bytes, extent: UpdateExtent | None, refusal: Refused) -> Applied:
+        """Apply an update and undo it, so that whoever made it comes back to what was before.
+
+        Raises:
+            EnginePanic: the document can no longer be used.
+        """
+
+        def refuse(_: DecodedUpdate) -> None:
+            raise refusal
+
+        return self.apply_guarded([update], refuse, [extent])
+
+    def stage(self, edit: Callable[[AnyDoc], object], roots: Iterable[str] = ()) -> Staged:
+        """Run `edit` on the document in one transaction of the server; `roots` are those that it may create.
+
+        An exception of `edit` is undone and returned.
+
+        Raises:
+            EnginePanic: the document can no longer be used.
+        """
+        before = self.state_vector()
+        undoing = self._undoing((), roots)
+        self._emitted.clear()
+        self._grown.clear()
+
+        def revert() -> bytes:
+            self._undo_all(undoing, ())
+            undoing.close()
+            return self.missing_from(before)
+
+        error: Exception | None = None
+        try:
+            with self._doc.transaction(origin=GUARDED):
+                try:
+                    edit(self._doc)
+                except Exception as raised:  # noqa: BLE001 - whose edit it is judges its error
+                    error = raised
+        except BaseException as broken:
+            if isinstance(broken, (KeyboardInterrupt, SystemExit)):
+                raise
+            undoing.close()
+            raise EnginePanic((), repr(broken)) from broken
+        emitted = self._emitted[0] if len(self._emitted) == 1 else self.missing_from(before) if self._emitted else b""
+        if emitted in {b"", EMPTY_UPDATE}:
+            undoing.close()
+            return Staged(update=b"", undoing=undoing, revert=bytes, error=error)
+        self._learn_own()
+        self.version += 1
+        update = emitted if error is None else revert()
+        return Staged(update=update, undoing=undoing, revert=revert, error=error)
+
+    def change(self, edit: Callable[[AnyDoc], object]) -> bytes:
         """Run `edit` on the document in one transaction of the server; return the update it made.
 
         An exception of `edit` is undone and raised again.
         """
-        before = self.state_vector()
-        undo = self._undo_manager(())
-        self._emitted.clear()
-        self._grown.clear()
-        try:
-            with self._doc.transaction(origin=_GUARDED):
-                edit(self._doc)
-        except BaseException:
-            self._undo_all(undo, ())
-            raise
-        self._learn_own()
-        emitted = b"".join(self._emitted) if len(self._emitted) == 1 else b""
-        return emitted or (self.missing_from(before) if self._emitted else b"")
+        staged = self.stage(edit)
+        staged.close()
+        if staged.error is not None:
+            raise staged.error
+        return staged.update
+
+    def look(self, reader: Callable[[AnyDoc], T]) -> T:
+        """Return what `reader` finds in the document, which it must not change or keep."""
+        return reader(self._doc)
 
     def release_waiting(self) -> tuple[tuple[bytes, ...], bytes]:
         """Apply of the waiting updates what can be taken now; return those that took effect whole, and what was new.
@@ -239,6 +357,12 @@ class LiveDocument:
 
     # Reading
 
+    def hasher(self, kind: Kind) -> ContentHasher:
+        """Return what keeps the content hash of the document, as a content of a kind; made when first asked for."""
+        if self._hasher is None:
+            self._hasher = ContentHasher(kind, self._doc)
+        return self._hasher
+
     def state_vector(self) -> bytes:
         """Return the encoded state vector: for each client, how far its edits are known."""
         return self._doc.get_state()
@@ -268,12 +392,7 @@ class LiveDocument:
             return False
         if not listing.deletes:
             return True
-        deleted = decode_update(self.missing_from(self.state_vector())).deletes
-        ranges: dict[ClientId, list[tuple[int, int]]] = {}
-        for each in deleted:
-            ranges.setdefault(each.client, []).append((each.clock, each.clock + each.length))
-        for of_client in ranges.values():
-            of_client.sort()
+        ranges = _ranges_by_client(decode_update(self.missing_from(self.state_vector())).deletes)
         return all(_is_inside(each, ranges.get(each.client, [])) for each in listing.deletes)
 
     # Inside
@@ -309,25 +428,6 @@ class LiveDocument:
         self._waiting += parked
         if broken:
             raise MalformedUpdate(f"{len(update)} bytes of stored state are no Yjs update")
-
-    def _measure(self, update: bytes) -> UpdateExtent | None:
-        """Read an update before the engine does; None when it is none, or would nest types too deeply.
-
-        The engine recurses into values and types without a bound, and a stack that overflows ends the
-        process: nothing may reach it that was not read here.
-        """
-        try:
-            extent = measure_update(update)
-        except RemoteProtocolError:
-            return None
-        if extent.types:
-            self._depth_bound += extent.types
-            if self._depth_bound > self._max_depth:
-                # The bound counts types side by side too. Measure, and count from there.
-                self._depth_bound = extent.types + ParentFinder(decode_update(self.encode()).structs).depth()
-                if self._depth_bound > self._max_depth and not self._stays_shallow(update):
-                    return None
-        return extent
 
     def _stays_shallow(self, update: bytes) -> bool:
         """Whether the document stays within the bound with an update that creates many types at once."""
@@ -409,29 +509,19 @@ class LiveDocument:
         self.version += 1
         return emitted
 
-    def _undo_manager(self, decoded: Sequence[DecodedUpdate]) -> UndoManager:
-        roots = set(self._doc.keys())
+    def _undoing(self, decoded: Sequence[DecodedUpdate], more: Iterable[str] = ()) -> Undoing:
+        roots = set(self._doc.keys()) | set(more)
         roots |= {s.parent for d in decoded for s in d.structs if isinstance(s.parent, str)}
         # The kind of a root matters to its readers only; what is tracked is the branch itself.
-        scopes = [self._doc.get(name, type=Map) for name in sorted(roots)]
-        undo = UndoManager(scopes=scopes, capture_timeout_millis=0)
-        undo.include_origin(_GUARDED)
-        return undo
+        return Undoing([self._doc.get(name, type=Map) for name in sorted(roots)])
 
-    def _undo_all(self, undo: UndoManager, suspects: Sequence[bytes]) -> None:
-        try:
-            while undo.can_undo():
-                undo.undo()
-        except BaseException as error:
-            raise EnginePanic(tuple(suspects), repr(error)) from error
+    def _undo_all(self, undoing: Undoing, suspects: Sequence[bytes]) -> None:
+        undoing.undo_all(suspects)
         self._learn_own()
         self.version += 1
 
 
 _OWN = replace(DEFAULT_LIMITS, state_vector_clients=2**53)
-
-_GUARDED = "guarded"
-"""Origin of transactions that may have to be undone."""
 
 
 def _is_readable(update: bytes) -> bool:
@@ -474,15 +564,29 @@ RootKind = type[Map[Any] | Text | Array[Any] | XmlFragment]
 
 
 def _root_kinds(listing: DecodedUpdate) -> dict[str, RootKind]:
-    """Tell what each root looks like from what it contains."""
+    """Tell what each root looks like from what it contains; what is deleted, maybe not yet freed, tells nothing."""
+    deleted = _ranges_by_client(listing.deletes)
     kinds: dict[str, RootKind] = {}
     for struct, root in ParentFinder(listing.structs).children_of_roots():
-        if struct.key is not None:
+        if struct.key is not None:  # what follows it under the same key does not repeat the key
             kinds[root] = Map
-        elif struct.content in {"string", "format", "embed"}:
+            continue
+        if _is_inside(DeleteRange(struct.client, struct.clock, struct.length), deleted.get(struct.client, [])):
+            continue
+        if struct.content in {"string", "format", "embed"}:
             kinds[root] = Text
         elif (struct.content or "").startswith("type:xml"):
             kinds[root] = XmlFragment
         elif struct.content not in {None, "deleted"}:
             kinds.setdefault(root, Array)
     return kinds
+
+
+def _ranges_by_client(deleted: Iterable[DeleteRange]) -> dict[ClientId, list[tuple[int, int]]]:
+    """Return deleted ranges by client, sorted, as start and end."""
+    ranges: dict[ClientId, list[tuple[int, int]]] = {}
+    for each in deleted:
+        ranges.setdefault(each.client, []).append((each.clock, each.clock + each.length))
+    for of_client in ranges.values():
+        of_client.sort()
+    return ranges

@@ -12,7 +12,9 @@ QuorateError                      (quorate_protocol.errors)
     │   ├── DocumentDeleted       a tombstone stands there
     │   ├── DocumentNotFound      no such document
     │   ├── DocumentTooLarge      the document would pass its limit
+    │   ├── CommandUnknown        no command of that name
     │   └── Conflict              the state of things forbids it now
+    │       └── KeyReused         an idempotency key that belongs to another command
     └── Unavailable               try again later; nothing was changed
 """
 
@@ -111,6 +113,20 @@ class Conflict(Refused):
 
     code: ClassVar[str] = "conflict"
     status: ClassVar[int] = 409
+
+
+class KeyReused(Conflict):
+    """An idempotency key belongs to one command; it came again with another."""
+
+    code: ClassVar[str] = "key-reused"
+    status: ClassVar[int] = 422
+
+
+class CommandUnknown(Refused):
+    """There is no command of that name."""
+
+    code: ClassVar[str] = "command-unknown"
+    status: ClassVar[int] = 404
 
 
 class Unavailable(ServerError):

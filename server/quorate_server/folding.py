@@ -116,17 +116,18 @@ class Folder:
         Raises:
             EngineError: an update cannot be applied.
         """
-        return await self._run(updates, fold, list(updates))
+        return await self.run(updates, fold, list(updates))
 
     async def verify(self, updates: Sequence[bytes], folded: FoldedState) -> bool:
         """Verify what was folded; see `verify`."""
-        return await self._run(updates, verify, list(updates), folded)
+        return await self.run(updates, verify, list(updates), folded)
 
     async def view(self, state: bytes) -> dict[str, object]:
         """Return the JSON view of a state; see `render_json`."""
-        return await self._run((state,), render_json, state)
+        return await self.run((state,), render_json, state)
 
-    async def _run(self, updates: Sequence[bytes], work: Callable[P, R], *args: P.args, **more: P.kwargs) -> R:
+    async def run(self, updates: Sequence[bytes], work: Callable[P, R], *args: P.args, **more: P.kwargs) -> R:
+        """Run work on updates here when they are small, else in a child process."""
         if sum(map(len, updates)) <= self._inline_bytes:
             return work(*args, **more)
         if self._pool is None:

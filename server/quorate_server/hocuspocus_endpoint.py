@@ -120,7 +120,7 @@ class HocuspocusConnection(Connection):
     async def recheck(self, now: float) -> None:
         """Ask for fresh tokens before the old ones expire; end what may not go on."""
         access = self.house.access
-        has_new_rules = self.has_new_rules()
+        has_new_rules = self.has_new_rules(*(document.name for document in self._documents.values()))
         for address, document in tuple(self._documents.items()):
             user = document.session.user
             if document.awaits_token and _has_expired(user, now):
@@ -142,6 +142,7 @@ class HocuspocusConnection(Connection):
         access, user = self.house.access, document.session.user
         access.require(user, Action.READ, document.name)
         may_write = access.may(user, Action.WRITE, document.name)
+        document.session.may_comment = access.may(user, Action.COMMENT, document.name)
         if may_write != document.session.may_write:
             self._change_scope(address, document, may_write=may_write)
 
@@ -183,6 +184,7 @@ class HocuspocusConnection(Connection):
             encoder=HocuspocusEncoder(address),
             user=user,
             may_write=may_write,
+            may_comment=access.may(user, Action.COMMENT, name),
             end=lambda cause: self._end(address, cause),
             # Providers tell their version from 4 on, and from 4 on they do not.
             announces_again=event.version is None,

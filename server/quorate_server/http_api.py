@@ -9,29 +9,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from quorate_protocol.errors import LimitExceeded
 from quorate_protocol.ids import DocumentName
 from quorate_protocol.names import parse_document_name
 from quorate_server.access import Action
 from quorate_server.connections import House
 from quorate_server.documents import EMPTY_STATE_VECTOR
-from quorate_server.errors import (
-    Conflict,
-    DocumentDeleted,
-    DocumentNotFound,
-    MalformedUpdate,
-    NotAuthenticated,
-    Unavailable,
-)
+from quorate_server.errors import Conflict, MalformedUpdate
+from quorate_server.governance_api import GOVERNANCE_ENDPOINTS, run_command
 from quorate_server.http_models import (
     DocumentInfo,
     DocumentList,
@@ -40,42 +31,26 @@ from quorate_server.http_models import (
     NewRevocation,
     Written,
 )
-from quorate_server.openapi import Endpoint, describe
+from quorate_server.kinds import is_record
+from quorate_server.openapi import BASE64URL, BOOLEAN, PAGE_SIZE, TEXT, Endpoint, describe
+from quorate_server.requests import (
+    body_of,
+    document_of,
+    house_of,
+    model_response,
+    name_of,
+    number_of,
+    stored,
+    user_of,
+)
 from quorate_server.room import Room
 from quorate_server.users import User
-from quorate_storage.errors import StorageUnavailable, ValueRefused
-from quorate_storage.stores import Document, Revocation
+from quorate_storage.acts import Act, AuditEvent
+from quorate_storage.stores import Revocation
 
 MAX_PAGE = 1000
 UPDATE_TYPE = "application/octet-stream"
 Handler = Callable[[Request, User], Awaitable[Response]]
-T = TypeVar("T")
-
-
-def house_of(request: Request) -> House:
-    """Return the server that a request came to."""
-    house: House = request.app.state.house
-    return house
-
-
-async def user_of(request: Request) -> User:
-    """Return who a request comes from.
-
-    Raises:
-        NotAuthenticated: the bearer token is missing or proves nothing.
-    """
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if token and scheme.lower() != "bearer":
-        raise NotAuthenticated(f"expected `Authorization: Bearer TOKEN`, not {scheme[:16]!r}")
-    house = house_of(request)
-    user = await house.authenticator.authenticate(token.strip())
-    house.access.check_alive(user, now=time.time())
-    return user
-
-
-def name_of(request: Request) -> DocumentName:
-    """Return the document name at the end of the path."""
-    return parse_document_name(request.path_params["name"], max_bytes=house_of(request).limits.name_bytes)
 
 
 # Documents
@@ -85,8 +60,8 @@ async def list_documents(request: Request, user: User) -> Response:
     """Return a page of the documents that the caller may read."""
     house = house_of(request)
     query = request.query_params
-    limit = _page_size(query.get("limit", "100"))
-    found = await _stored(
+    limit = number_of(request, "limit", 100, least=1, most=MAX_PAGE)
+    found = await stored(
         house.rooms.store.list_documents(
             prefix=query.get("prefix", ""),
             after=query.get("after", ""),
@@ -94,52 +69,53 @@ async def list_documents(request: Request, user: User) -> Response:
             include_deleted=query.get("deleted", "") == "true",
         )
     )
-    readable = [d for d in found if house.access.may(user, Action.READ, d.name)]
+    wanted = [d for d in found if not is_record(d.name)]  # each is part of its artifact
+    readable = [d for d in wanted if house.access.may(user, Action.READ, d.name)]
     page = DocumentList(
         documents=[DocumentInfo.of(document) for document in readable],
         next=found[-1].name if len(found) == limit else None,
     )
-    return _json(page)
+    return model_response(page)
 
 
 async def create_document(request: Request, user: User) -> Response:
     """Create a document; 409 when the name is taken, also by a deleted document."""
     house = house_of(request)
-    wanted = NewDocument.model_validate_json(await _body(request))
+    wanted = NewDocument.model_validate_json(await body_of(request))
     name = parse_document_name(wanted.name, max_bytes=house.limits.name_bytes)
     house.access.require(user, Action.CREATE, name)
-    await _stored(house.rooms.create(name, user))
+    await stored(house.rooms.create(name, user))
     room = await house.rooms.open(name, user, may_create=False)
     if wanted.update:
         await room.write(user, wanted.update)
-    return _json(DocumentInfo.of(await _document(house, name)), status=201)
+    return model_response(DocumentInfo.of(await document_of(house, name)), status=201)
 
 
 async def read_document(request: Request, user: User) -> Response:
     """Return a document with its content as JSON."""
     house, name = house_of(request), name_of(request)
     room = await _room(house, user, name)
-    document = await _document(house, name)
+    document = await document_of(house, name)
     view = DocumentView(
         **DocumentInfo.of(document).model_dump(),
-        content=await house.rooms.view(await room.read()),
+        content=await house.rooms.view(name, await room.read()),
         people=len(room.sessions),
     )
-    return _json(view)
+    return model_response(view)
 
 
 async def delete_document(request: Request, user: User) -> Response:
     """Delete a document; everybody in it is sent away, and it stays deleted until it is restored."""
     house, name = house_of(request), name_of(request)
     house.access.require(user, Action.DELETE, name)
-    return _json(DocumentInfo.of(await house.rooms.delete(name, by=user.id)))
+    return model_response(DocumentInfo.of(await house.rooms.delete(name, by=user.id)))
 
 
 async def restore_document(request: Request, user: User) -> Response:
     """Bring a deleted document back."""
     house, name = house_of(request), name_of(request)
     house.access.require(user, Action.RESTORE, name)
-    return _json(DocumentInfo.of(await house.rooms.restore(name)))
+    return model_response(DocumentInfo.of(await house.rooms.restore(name, by=user.id)))
 
 
 async def read_state(request: Request, user: User) -> Response:
@@ -161,23 +137,25 @@ async def apply_update(request: Request, user: User) -> Response:
     """Apply a Yjs v1 update, the request's body; the answer comes when it is durable."""
     house, name = house_of(request), name_of(request)
     house.access.require(user, Action.WRITE, name)
-    update = await _body(request)
+    update = await body_of(request)
     if not update:
         raise MalformedUpdate("expected a Yjs v1 update as the body, the body is empty")
     room = await _room(house, user, name)
     place = await room.write(user, update)
-    return _json(Written(name=name, sequence=place))
+    return model_response(Written(name=name, sequence=place))
 
 
 async def revoke(request: Request, user: User) -> Response:
     """Let tokens prove nothing any more; their connections are closed within seconds."""
     house = house_of(request)
-    wanted = NewRevocation.model_validate_json(await _body(request))
+    wanted = NewRevocation.model_validate_json(await body_of(request))
     house.access.require(user, Action.ADMINISTER, DocumentName("*"))
     if not (wanted.subject or wanted.token_id):
         raise Conflict("name whom to revoke: `subject` or `token_id`")
     revocation = Revocation(subject=wanted.subject, token_id=wanted.token_id, at=time.time())
-    await _stored(house.rooms.store.revoke(revocation))
+    facts = {"subject": wanted.subject, "token_id": wanted.token_id}
+    told = AuditEvent(type="access.tokens_revoked", at=revocation.at, actor=user.id, via="api", facts=facts)
+    await stored(house.rooms.store.revoke(revocation, act=Act(rows=(told,))))
     house.access.revoke([revocation])
     return Response(status_code=204)
 
@@ -202,30 +180,34 @@ async def metrics(request: Request) -> Response:
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def openapi(_: Request) -> Response:
+async def openapi(request: Request) -> Response:
     """Describe this interface (OpenAPI 3.1)."""
-    return JSONResponse(describe(ENDPOINTS))
+    return JSONResponse(describe(ALL_ENDPOINTS, request.app.state.house.commands.specs))
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/documents", list_documents, answer=DocumentList,
-             query=("prefix", "after", "limit", "deleted")),
+             query={"prefix": TEXT, "after": TEXT, "limit": PAGE_SIZE, "deleted": BOOLEAN}),
     Endpoint("POST", "/api/documents", create_document, body=NewDocument, answer=DocumentInfo,
              status=201),
     Endpoint("GET", "/api/documents/{name:path}", read_document, answer=DocumentView),
     Endpoint("DELETE", "/api/documents/{name:path}", delete_document, answer=DocumentInfo),
     Endpoint("POST", "/api/restorations/{name:path}", restore_document, answer=DocumentInfo),
-    Endpoint("GET", "/api/states/{name:path}", read_state, query=("since",)),
+    Endpoint("GET", "/api/states/{name:path}", read_state, query={"since": BASE64URL}),
     Endpoint("GET", "/api/state-vectors/{name:path}", read_state_vector),
     Endpoint("POST", "/api/updates/{name:path}", apply_update, is_binary_body=True, answer=Written),
     Endpoint("POST", "/api/revocations", revoke, body=NewRevocation, status=204),
 )  # fmt: skip
 
 
+ALL_ENDPOINTS = ENDPOINTS + GOVERNANCE_ENDPOINTS
+
+
 def api_routes() -> list[BaseRoute]:
     """Return the routes of the interface and of its description."""
     routes: list[BaseRoute] = [Route("/api/openapi.json", openapi)]
-    routes += [Route(e.path, _authenticated(e.handler), methods=[e.method]) for e in ENDPOINTS]
+    routes.append(Route("/api/commands/{command}", _authenticated(run_command), methods=["POST"]))
+    routes += [Route(e.path, _authenticated(e.handler), methods=[e.method]) for e in ALL_ENDPOINTS]
     return routes
 
 
@@ -244,48 +226,9 @@ def _authenticated(handler: Handler) -> Callable[[Request], Awaitable[Response]]
 async def _room(house: House, user: User, name: DocumentName) -> Room:
     """Return the room of a document that exists and that the caller may read."""
     house.access.require(user, Action.READ, name)
-    await _document(house, name)
+    if not is_record(name):  # a record comes into being with whoever first looks at it
+        await document_of(house, name)
     return await house.rooms.open(name, user, may_create=False)
-
-
-async def _document(house: House, name: DocumentName) -> Document:
-    document = await _stored(house.rooms.store.find(name))
-    if document is None:
-        raise DocumentNotFound(f"there is no document {name!r}")
-    if document.deleted_at is not None:
-        raise DocumentDeleted(f"{name!r} was deleted")
-    return document
-
-
-async def _stored(work: Awaitable[T]) -> T:
-    try:
-        return await work
-    except StorageUnavailable as error:
-        raise Unavailable("the database cannot be reached: try again") from error
-    except ValueRefused as error:
-        raise MalformedUpdate(str(error)) from error
-
-
-async def _body(request: Request) -> bytes:
-    """Return the body, bounded like a frame before it is read into memory."""
-    limit = house_of(request).limits.frame_bytes
-    announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit:
-        raise LimitExceeded("frame_bytes", limit, int(announced))
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise LimitExceeded("frame_bytes", limit, size)
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _page_size(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_PAGE:
-        raise MalformedUpdate(f"`limit` must be a number from 1 to {MAX_PAGE}, not {text[:20]!r}")
-    return int(text)
 
 
 def _base64url(text: str) -> bytes:
@@ -293,7 +236,3 @@ def _base64url(text: str) -> bytes:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
         raise MalformedUpdate("`since` must be a state vector in base64url") from error
-
-
-def _json(model: DocumentInfo | DocumentList | Written, *, status: int = 200) -> Response:
-    return Response(model.model_dump_json(), status_code=status, media_type="application/json")

@@ -23,7 +23,7 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         seconds, sizes = _SECONDS, _SIZES
         self.connections = Gauge("quorate_connections", "Open WebSockets", ["dialect"], registry=registry)
-        for dialect in (Dialect.Y_WEBSOCKET, Dialect.HOCUSPOCUS):
+        for dialect in Dialect:
             self.connections.labels(dialect)  # shown from the start, not from the first visitor on
         self.sessions = self._gauge("sessions", "Documents open on connections")
         self.rooms = self._gauge("rooms", "Documents in memory")
@@ -40,6 +40,13 @@ class Metrics:
         self.compactions = self._counter("compactions", "Logs folded into a snapshot", ["outcome"])
         self._commit_seconds = self._histogram("commit_seconds", "Time of one commit of the log", seconds)
         self._commit_entries = self._histogram("commit_entries", "Updates in one commit of the log", sizes)
+        self.commands = self._counter("commands", "Commands", ["command", "outcome"])
+        self.effects = self._counter("effects", "Attempts at effects outside the server", ["engine", "state"])
+        self.engine_failures = self._counter("engine_failures", "Hooks that raised or overstayed", ["engine", "hook"])
+        self.engine_degraded = Gauge(
+            "quorate_engine_degraded", "1 while an engine is passed over", ["engine"], registry=registry
+        )
+        self.unsealed_events = self._gauge("unsealed_events", "Audit events after the newest checkpoint")
         self._loop_lag = self._histogram("event_loop_lag_seconds", "How late the event loop is", seconds)
 
     def _gauge(self, name: str, help_text: str) -> Gauge:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from quorate_protocol.awareness import AwarenessEntry, decode_awareness, encode_awareness
 from quorate_protocol.ids import ClientId
 from quorate_protocol.limits import Limits
-from quorate_protocol.presence import Presence
+from quorate_protocol.presence import FORGED, Presence
 from quorate_server.metrics import Metrics
 from quorate_server.sessions import Encoder, Session
 
@@ -21,9 +21,15 @@ Broadcast = Callable[[Callable[[Encoder], list[bytes]]], None]
 
 
 class PresenceRelay:
-    """Binds presence to its connection and user, and relays what changed in one frame a window."""
+    """Binds presence to its connection and user, and relays what changed in one frame a window.
 
-    def __init__(self, limits: Limits, metrics: Metrics, broadcast: Broadcast) -> None:
+    `on_forgery` hears of a session that spoke for somebody else.
+    """
+
+    def __init__(
+        self, limits: Limits, metrics: Metrics, broadcast: Broadcast, on_forgery: Callable[[Session], None]
+    ) -> None:
+        self._on_forgery = on_forgery
         self._limits = limits
         self._metrics = metrics
         self._broadcast = broadcast
@@ -49,6 +55,8 @@ class PresenceRelay:
         )
         for refusal in change.refused:
             self._metrics.refused(f"presence_{refusal.reason}")
+        if any(refusal.reason == FORGED for refusal in change.refused):
+            self._on_forgery(session)
         if change.answers:
             session.send(session.encoder.awareness(encode_awareness(change.answers)))
         self._relay_soon(change.changed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -18,27 +17,25 @@ log = logging.getLogger("quorate.server")
 PROBLEM_PREFIX = "urn:quorate:problem:"
 
 
-def problem(
-    status: int,
-    code: str,
-    title: str,
-    detail: str,
-    *,
-    headers: dict[str, str] | None = None,
-    **more: Any,
-) -> JSONResponse:
-    """Return a problem details response (RFC 9457); `more` are extension members."""
-    body = {"type": PROBLEM_PREFIX + code, "title": title, "status": status, "detail": detail}
-    return JSONResponse(body | more, status_code=status, headers=headers, media_type="application/problem+json")
+def _members(status: int, code: str, title: str, detail: str) -> dict[str, object]:
+    return {"type": PROBLEM_PREFIX + code, "title": title, "status": status, "detail": detail}
 
 
 async def on_error(_: Request, error: Exception) -> Response:
     """Turn an error into its problem; what is not ours is hidden behind a plain 500 and logged."""
+    body, headers = problem_of(error)
+    status = body["status"]
+    assert isinstance(status, int), "a problem has a status"
+    return JSONResponse(body, status_code=status, headers=headers, media_type="application/problem+json")
+
+
+def problem_of(error: Exception) -> tuple[dict[str, object], dict[str, str]]:
+    """Return the members of an error's problem, and the headers that go with it; what is not ours is logged."""
     known = _known_problem(error)
     if known is not None:
         return known
     log.error("request.failed", exc_info=error)
-    return problem(500, "internal", "Internal error", "the fault is ours; it was logged")
+    return _members(500, "internal", "Internal error", "the fault is ours; it was logged"), {}
 
 
 HANDLED: tuple[type[Exception], ...] = (
@@ -54,7 +51,7 @@ HANDLED: tuple[type[Exception], ...] = (
 """The error classes that `on_error` is registered for."""
 
 
-def _known_problem(error: Exception) -> Response | None:
+def _known_problem(error: Exception) -> tuple[dict[str, object], dict[str, str]] | None:
     """Return the problem of an error that is somebody's mistake or passes by itself."""
     headers: dict[str, str] = {}
     match error:
@@ -72,9 +69,9 @@ def _known_problem(error: Exception) -> Response | None:
         case ValidationError():
             errors = error.errors(include_url=False, include_input=False, include_context=False)
             detail = "the request does not fit its schema"
-            return problem(422, "invalid", "Invalid", detail, errors=errors)
+            return _members(422, "invalid", "Invalid", detail) | {"errors": errors}, headers
         case HTTPException():
             found = (error.status_code, "http", str(error.detail), str(error.detail))
         case _:
             return None
-    return problem(*found, headers=headers)
+    return _members(*found), headers

@@ -20,21 +20,18 @@ The live document may be ahead of the log, never the other way round. When the j
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Protocol
+from functools import partial
 
-from quorate_protocol.errors import LimitExceeded, RemoteProtocolError
 from quorate_protocol.ids import DocumentName, UserId
 from quorate_protocol.ids import Sequence as LogPlace
-from quorate_protocol.limits import Limits
-from quorate_protocol.updates import EMPTY_UPDATE, DecodedUpdate, measure_update
-from quorate_server.batches import Action, Batch, Failure, Incoming, fail, resolve
-from quorate_server.documents import EMPTY_STATE_VECTOR, Applied, LiveDocument
+from quorate_protocol.updates import EMPTY_UPDATE, DecodedUpdate, UpdateExtent
+from quorate_server.batches import Action, Batch, Incoming, by_author, fail, only_deletes, resolve, send_back
+from quorate_server.documents import EMPTY_STATE_VECTOR, AnyDoc, Applied, LiveDocument, Staged
 from quorate_server.errors import (
+    AccessDenied,
     Conflict,
     DocumentTooLarge,
     EnginePanic,
@@ -43,45 +40,19 @@ from quorate_server.errors import (
     Unavailable,
 )
 from quorate_server.folding import load
-from quorate_server.frames import Frames
-from quorate_server.guards import Guard, GuardedUpdate
-from quorate_server.metrics import Metrics
+from quorate_server.guards import GuardedUpdate
+from quorate_server.meters import LogMeter
+from quorate_server.parked import ParkedUpdates
 from quorate_server.presence_relay import PresenceRelay
-from quorate_server.sessions import Encoder, Session
-from quorate_server.users import User
-from quorate_storage.journal import Journal
-from quorate_storage.stores import Document, LogEntry, LogSize, SetAside, StoredState
+from quorate_server.refusals import aside, forgery_event, refusal_rows
+from quorate_server.relay import Relay, acknowledge
+from quorate_server.screening import Objection, Outcome, Screening
+from quorate_server.sessions import Session
+from quorate_server.surroundings import Surroundings
+from quorate_server.users import SERVER, User
+from quorate_storage.stores import Document, LogEntry, StoredState
 
 log = logging.getLogger("quorate.server")
-
-
-class Surroundings(Protocol):
-    """What a room asks of the rest of the server; `rooms.Rooms` is it."""
-
-    journal: Journal
-    limits: Limits
-    metrics: Metrics
-    guards: Sequence[Guard]
-
-    async def reload(self, room: Room) -> StoredState:
-        """Return the stored state of a room whose document broke, all of its appends included."""
-        ...
-
-    async def set_aside(self, item: SetAside) -> None:
-        """Keep an update that did not become part of the document, as soon as the store can."""
-        ...
-
-    def discard(self, room: Room) -> None:
-        """Forget a room that ended; the next visitor loads the document anew."""
-        ...
-
-    def on_empty(self, room: Room) -> None:
-        """Note that the last session left."""
-        ...
-
-    def on_committed(self, room: Room) -> None:
-        """Note that a batch became durable: the log may be due for compaction."""
-        ...
 
 
 class Room:
@@ -90,25 +61,25 @@ class Room:
     def __init__(self, house: Surroundings, stored: StoredState, live: LiveDocument) -> None:
         self.document: Document = stored.document
         self.live = live
-        self.sessions: set[Session] = set()
+        self.relay = Relay(house.journal, house.metrics, on_durable=self._on_durable, on_lost=self._on_lost)
+        self.screening = Screening(stored.document.id, stored.document.name, live, stored.writers)
+        guards = [(guard, guard.guarded_roots(self.name)) for guard in house.guards]
+        self._guards = [(guard, roots) for guard, roots in guards if roots]
         self.is_ended = False
-        self.log_entries = len(stored.tail)
-        self.log_bytes = sum(len(entry.update) for entry in stored.tail)
-        self.snapshot_bytes = len(stored.snapshot.state) if stored.snapshot else 0
-        self.size_bytes = self.log_bytes + self.snapshot_bytes
-        self.presence = PresenceRelay(house.limits, house.metrics, self._broadcast)
+        self.pins = 0
+        self.meter = LogMeter(stored)
+        self.presence = PresenceRelay(house.limits, house.metrics, self.relay.broadcast, self._on_forgery)
         self._house = house
         self._limits = house.limits
-        self._groups: dict[Encoder, set[Session]] = {}
         self._inbox: list[Incoming] = []
         self._is_tick_due = False
         self._is_rebuilding = False
         self._questions: list[Action] = []
         self._readers: set[asyncio.Future[bytes]] = set()
-        self._in_flight: deque[Batch] = deque()
-        self._parked: list[tuple[bytes, Session | None]] = [(u, None) for u in live.waiting]
+        self._owed: dict[Session, int] = {}
+        self._preparing: asyncio.Task[None] | None = None
+        self._parked = ParkedUpdates(live.waiting, self._limits.waiting_bytes)
         self._next_place = stored.document.last_sequence + 1
-        self._measured_version = -1
         self._encoded: tuple[int, bytes, bytes] = (-1, b"", b"")
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -119,20 +90,19 @@ class Room:
         return self.document.name
 
     @property
-    def is_durable(self) -> bool:
-        """Whether everything this room accepted is in the log."""
-        return not (self._inbox or self._in_flight or self._is_rebuilding or self._tasks)
+    def newest_place(self) -> LogPlace:
+        """The newest place in the log that was given out; maybe not durable yet."""
+        return LogPlace(self._next_place - 1)
 
     @property
-    def log_size(self) -> LogSize:
-        """How much log there is beyond the snapshot."""
-        return LogSize(
-            document=self.document.id,
-            entries=self.log_entries,
-            bytes=self.log_bytes,
-            snapshot_bytes=self.snapshot_bytes,
-            newest_at=time.time(),
-        )
+    def sessions(self) -> set[Session]:
+        """Who has the document open."""
+        return self.relay.sessions
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether everything this room accepted is in the log."""
+        return self.relay.is_idle and not (self._inbox or self._is_rebuilding or self._tasks)
 
     # Coming and going
 
@@ -141,8 +111,7 @@ class Room:
         if self.is_ended:  # between being found and being joined
             session.end(Unavailable("the document is being closed: reconnect"))
             return
-        self.sessions.add(session)
-        self._groups.setdefault(session.encoder, set()).add(session)
+        self.relay.add(session)
         encoder = session.encoder
         greeting: list[bytes] = []
         if not (encoder.asks_when_answering or self._is_rebuilding):
@@ -156,11 +125,8 @@ class Room:
         """Let a session go; whoever it introduced is gone for everybody. Its updates stay."""
         if session not in self.sessions:
             return
-        self.sessions.discard(session)
-        group = self._groups[session.encoder]
-        group.discard(session)
-        if not group:
-            del self._groups[session.encoder]
+        self.relay.remove(session)
+        self._owed.pop(session, None)
         self.presence.leave(session)
         if not self.sessions:
             self._house.on_empty(self)
@@ -175,10 +141,16 @@ class Room:
             incoming.fail(cause)
         self._inbox.clear()
         self._questions.clear()
-        if not self._in_flight:
+        if self.relay.is_idle:
             for reader in tuple(self._readers):
                 fail(reader, Unavailable("the document is being closed: try again"))
         self._house.discard(self)
+
+    def _on_forgery(self, session: Session) -> None:
+        """Account for a session that speaks for somebody else: once a minute, whatever it goes on to say."""
+        session.forgeries.take(self._loop.time())
+        if session.forgeries.count == 1:
+            self._house.ledger.post([forgery_event(self.document, session.user.id)])
 
     async def settle(self) -> None:
         """Wait until what was refused is kept, for a while."""
@@ -200,14 +172,18 @@ class Room:
         """Take an update or step 2 of a session; it is applied in this tick and answered when durable."""
         if self.is_ended:
             return
-        if not session.may_write:
-            self._refuse(session, update, "read-only: your edits are not shared", is_step2=is_step2)
+        if not (session.may_write or self.screening.is_record or self._may_comment(session)):
+            why = "read-only: your edits are not shared"
+            self._when_whole(partial(self._refuse, session, update, why, is_step2=is_step2))
         elif update == EMPTY_UPDATE:
-            self._when_whole(lambda: self._after_commit(lambda: self._acknowledge(session, 1)))
-        elif self._is_full() and not _only_deletes(update):
-            self._refuse(session, update, str(self._full()), is_step2=is_step2)
+            self._when_whole(lambda: self.relay.after_commit(lambda: acknowledge(session, 1)))
+        elif self._is_full() and not only_deletes(update):
+            self._when_whole(partial(self._refuse, session, update, str(self._full()), is_step2=is_step2))
         else:
-            self._enqueue(Incoming(session.user, update, session))
+            self._enqueue(Incoming(session.user, update, session, is_step2=is_step2))
+
+    def _may_comment(self, session: Session) -> bool:
+        return session.may_comment and self.screening.is_artifact
 
     async def write(self, user: User, update: bytes) -> LogPlace:
         """Apply an update without a session; return its place in the log once it is durable.
@@ -216,7 +192,7 @@ class Room:
             MalformedUpdate: it is no update; nothing was changed.
             Refused: a guard refused it, or the document is full or ended; nothing was changed.
         """
-        if self._is_full() and not _only_deletes(update):
+        if self._is_full() and not only_deletes(update):
             raise self._full()
         if self.is_ended:
             raise Unavailable("the document is being closed: try again")
@@ -238,7 +214,7 @@ class Room:
             except MalformedUpdate as error:
                 fail(durable, error)
             else:
-                self._after_commit(lambda: resolve(durable, missing), lambda error: fail(durable, error))
+                self.relay.after_commit(lambda: resolve(durable, missing), lambda error: fail(durable, error))
 
         self._readers.add(durable)
         durable.add_done_callback(self._readers.discard)
@@ -257,11 +233,11 @@ class Room:
         except MalformedUpdate as error:
             session.end(error)
             return
-        self._after_commit(lambda: session.send(session.encoder.step2(missing)))
+        self.relay.after_commit(lambda: session.send(session.encoder.step2(missing)))
 
     def tell_presence(self, session: Session) -> None:
         """Answer a query: who is here."""
-        session.send(session.encoder.awareness(self.presence.everybody() or NOBODY))
+        session.send(session.encoder.awareness(self.presence.everybody() or b"\0"))
 
     def _when_whole(self, action: Action) -> None:
         """Run `action` after all that came before it was applied; after the repair, if there is one under way."""
@@ -284,46 +260,130 @@ class Room:
 
     def _tick(self) -> None:
         self._is_tick_due = False
-        if not self._inbox or self._is_rebuilding:
+        if not self._inbox or self._is_rebuilding or not self._can_judge():
             return
-        waiting = _by_author(self._inbox)
+        waiting = by_author(self._inbox)
         self._inbox = []
-        batch = Batch()
+        batch = Batch(last_place=self._next_place - 1)
         while waiting:
             group = waiting.pop(0)
             try:
-                self._record(batch, group, self._apply(group))
+                self._take(batch, group)
             except EnginePanic as panic:
                 self._inbox = [incoming for left in waiting for incoming in left] + self._inbox
                 self._start_rebuilding(panic, group)
                 break
+        batch.rows += self.screening.claims
+        self.screening.claims.clear()
         self._commit(batch)
 
-    def _apply(self, group: Sequence[Incoming]) -> Applied:
+    def _can_judge(self) -> bool:
+        """Whether edits can be judged now; of a large artifact the outline is made elsewhere first, and they wait."""
+        if self._preparing is not None:
+            return False
+        if not self.screening.lacks_outline or self.meter.size_bytes <= OUTLINE_INLINE_BYTES:
+            return True
+        self._preparing = self._spawn(self._prepare(self.live.encode()))
+        return False
+
+    async def _prepare(self, state: bytes) -> None:
+        try:
+            outline = await self._house.outline(self.name, state)
+        except Exception:
+            log.exception("outline.failed", extra={"document": self.name})
+            outline = None  # it is made here, at the first edit
+        self._preparing = None
+        if outline is not None:
+            self.screening.adopt(outline)
+        self._tick()
+
+    async def prepared(self) -> None:
+        """Wait until edits can be judged, if that is being prepared."""
+        if self._preparing is not None:
+            await asyncio.wait({self._preparing})
+
+    def _take(self, batch: Batch, group: Sequence[Incoming]) -> None:
+        """Screen the updates of one author in order, and apply what nothing stands against in one transaction."""
+        fine: list[Incoming] = []
+        extents: list[UpdateExtent | None] = []
+        for incoming in group:
+            extent = self.live.measure(incoming.update)
+            objection = None if extent is None else self.screening.screen(incoming, extent)
+            if objection is None:
+                fine.append(incoming)
+                extents.append(extent)
+            elif objection.outcome is Outcome.EARLY:
+                self._ask_again(incoming, objection)
+            else:
+                self._apply(batch, fine, extents)
+                fine, extents = [], []
+                self._object(batch, incoming, extent, objection)
+        self._apply(batch, fine, extents)
+
+    def _apply(self, batch: Batch, group: Sequence[Incoming], extents: Sequence[UpdateExtent | None]) -> None:
+        if not group:
+            return
         updates = [incoming.update for incoming in group]
-        guards = self._house.guards
+        touched = self.screening.touched
+        self.screening.touched = frozenset()
+        batch.roots = batch.roots | touched if batch.roots is not None and self.screening.is_artifact else None
+        guards = [guard for guard, roots in self._guards if not roots.isdisjoint(touched)]
         if not guards:
-            return self.live.apply(updates)
-        user = group[0].user
+            applied = self.live.apply(updates, extents)
+            self.screening.confirm(updates, extents, applied.update)
+            self._record(batch, group, applied)
+            return
 
         def check(update: DecodedUpdate) -> None:
-            proposed = GuardedUpdate(name=self.name, user=user, update=update, document=self.live)
+            user = group[0].user
+            proposed = GuardedUpdate(name=self.name, user=user, update=update, document=self.live, roots=touched)
             for guard in guards:
-                guard(proposed)
+                guard.guard(proposed)
 
-        return self.live.apply_guarded(updates, check)
+        for incoming, extent in zip(group, extents, strict=True):  # one by one: what is refused takes nothing with it
+            applied = self.live.apply_guarded([incoming.update], check, [extent])
+            self.screening.learn(applied.update)
+            self._record(batch, [incoming], applied)
 
-    def _record(self, batch: Batch, group: Sequence[Incoming], applied: Applied) -> None:
+    def _object(self, batch: Batch, incoming: Incoming, extent: UpdateExtent | None, objection: Objection) -> None:
+        """Refuse an update, or reject it: of somebody who is only refused again and again, or sends no session."""
+        session = incoming.session
+        refusal = AccessDenied(objection.reason)
+        is_patient = session is not None and session.refusals.take(self._loop.time())
+        if objection.outcome is Outcome.REFUSED and is_patient:
+            applied = self.live.apply_refused(incoming.update, extent, refusal)
+            self.screening.learn(applied.update)
+            self._record(batch, [incoming], applied, objection.rule)
+            return
+        self.screening.retract()
+        self._house.metrics.refused(objection.rule)
+        batch.rows += refusal_rows(self.document, [incoming], objection.rule, refusal)
+        batch.then.append(lambda: send_back(incoming, refusal))
+        batch.otherwise.append(incoming.fail)
+
+    def _ask_again(self, incoming: Incoming, objection: Objection) -> None:
+        """Ask the author of an update that came early for all that it builds on, but not twice for the same."""
+        session = incoming.session
+        incoming.fail(Conflict(objection.reason))
+        if session is None:
+            return
+        if incoming.is_step2:
+            session.send(session.encoder.notice("your copy builds on edits that the server does not have: reload"))
+            return
+        self._owed[session] = self._owed.get(session, 0) + 1
+        session.send(session.encoder.step1(self.live.state_vector()))
+
+    def _record(self, batch: Batch, group: Sequence[Incoming], applied: Applied, rule: str = "guard") -> None:
         """Note in `batch` what must become durable, and what is due to the author after that."""
         for position in applied.malformed:
             self._house.metrics.refused("malformed_update")
-            _send_back(group[position], MalformedUpdate("not a Yjs v1 update"))
+            send_back(group[position], MalformedUpdate("not a Yjs v1 update"))
         sound = [item for i, item in enumerate(group) if i not in applied.malformed]
         if not sound:
             return
         author = sound[0].user.id
         if applied.refusal is not None:
-            self._record_refusal(batch, sound, applied.update, applied.refusal)
+            self._record_refusal(batch, sound, applied, rule)
             return
         if applied.update:
             batch.entries.append(self._numbered(applied.update, author))
@@ -349,28 +409,30 @@ class Room:
             batch.waiting.extend(i for i in sound if i.done is not None and i.update in applied.parked)
             for update in applied.parked:
                 batch.entries.append(self._numbered(update, sound[0].user.id))
-                self._parked.append((update, session))
+                self._parked.add(update, session)
         return [incoming for incoming in sound if incoming.update not in applied.parked]
 
     def _record_due(self, batch: Batch, sound: Sequence[Incoming], *, is_new: bool) -> None:
         session = sound[0].session if sound else None
         if session is None:
             return
-        batch.acknowledged.append((session, len(sound)))
+        owed = self._owed.pop(session, 0) if any(incoming.is_step2 for incoming in sound) else 0
+        batch.acknowledged.append((session, len(sound) + owed))
         if not is_new:
             # It is durable already, or will be with the batch before: only its author hears the echo.
             echo = [session.encoder.update(incoming.update) for incoming in sound]
             batch.then.append(lambda: session.send(*echo))
 
-    def _record_refusal(self, batch: Batch, sound: Sequence[Incoming], update: bytes, refusal: Refused) -> None:
+    def _record_refusal(self, batch: Batch, sound: Sequence[Incoming], applied: Applied, rule: str) -> None:
         """Commit the edit with its undoing, and in the same transaction the edit as its author's proposal."""
-        session = sound[0].session
-        self._house.metrics.refused("guard")
-        proposals = tuple(self._aside("refused", incoming, refusal.reason) for incoming in sound)
-        batch.entries.append(self._numbered(update, sound[0].user.id, beside=proposals))
-        batch.relays.append(update)
+        session, refusal = sound[0].session, applied.refusal
+        assert refusal is not None
+        self._house.metrics.refused(rule)
+        batch.entries.append(self._numbered(applied.update, sound[0].user.id))
+        batch.rows += refusal_rows(self.document, sound, rule, refusal)
+        batch.relays.append(applied.update)
         for incoming in sound:
-            batch.then.append(functools.partial(incoming.fail, refusal))
+            batch.then.append(partial(incoming.fail, refusal))
             batch.otherwise.append(incoming.fail)
         if session is not None:
             answers = [session.encoder.notice(refusal.reason)]
@@ -386,122 +448,101 @@ class Room:
         if emitted:
             batch.entries.append(self._numbered(emitted, author))
             batch.relays.append(emitted)
-        still: list[tuple[bytes, Session | None]] = []
-        gone = set(released)
-        for update, session in self._parked:
-            if update not in gone:
-                still.append((update, session))
-            elif session is not None:
-                batch.acknowledged.append((session, 1))
-        self._parked = still
-        waiting_bytes = sum(len(update) for update, _ in still)
-        if waiting_bytes > self._limits.waiting_bytes:
-            limit = LimitExceeded("waiting_bytes", self._limits.waiting_bytes, waiting_bytes)
-            for session in {session for _, session in still if session is not None}:
-                session.end(limit)
+        batch.acknowledged += [(session, 1) for session in self._parked.release(released)]
+        self._parked.bound()
 
-    def _numbered(self, update: bytes, author: UserId, *, beside: tuple[SetAside, ...] = ()) -> LogEntry:
+    def _numbered(self, update: bytes, author: UserId) -> LogEntry:
         place = LogPlace(self._next_place)
         self._next_place += 1
-        self.log_entries += 1
-        self.log_bytes += len(update)
-        self.size_bytes += len(update)
+        self.meter.add(update)
         return LogEntry(
             document=self.document.id,
             sequence=place,
             update=update,
             author=author,
             at=time.time(),
-            beside=beside,
         )
 
     def _refuse(self, session: Session, update: bytes, why: str, *, is_step2: bool) -> None:
         """Answer an edit that is not even looked at; a step 2 that holds nothing new is no edit."""
-        self._when_whole(lambda: self._answer_refused(session, update, why, is_step2=is_step2))
-
-    def _answer_refused(self, session: Session, update: bytes, why: str, *, is_step2: bool) -> None:
         is_known = is_step2 and self.live.covers(update)
         answer = session.encoder.saved(saved=is_known)
         if not is_known:
             self._house.metrics.refused("full" if session.may_write else "read_only")
         if answer is not None:
-            self._after_commit(lambda: session.send(answer))
+            self.relay.after_commit(lambda: session.send(answer))
         elif not is_known and not session.is_told_of_refusal:
             session.is_told_of_refusal = True
             session.send(session.encoder.notice(why))
 
     def _is_full(self) -> bool:
-        """Whether the document passes its limit; the running total only ever overestimates, so measure then."""
-        is_measured = self._measured_version == self.live.version
-        if self.size_bytes > self._limits.document_bytes and not is_measured and not self._is_rebuilding:
-            self.size_bytes = len(self.live.encode())
-            self._measured_version = self.live.version
-        return self.size_bytes > self._limits.document_bytes
+        """Whether the document passes its limit; not asked of one that is being repaired."""
+        return not self._is_rebuilding and self.meter.is_over(self._limits.document_bytes, self.live)
 
     def _full(self) -> DocumentTooLarge:
         limit = self._limits.document_bytes
-        return DocumentTooLarge(f"the document is full: {self.size_bytes} of {limit} bytes")
+        return DocumentTooLarge(f"the document is full: {self.meter.size_bytes} of {limit} bytes")
 
     # Durability
 
     def _commit(self, batch: Batch) -> None:
-        if not batch.entries:
-            self._after_commit(lambda: self._deliver(batch), batch.give_up)
-            return
-        self._in_flight.append(batch)
-        self._house.journal.append(batch.entries, lambda error: self._committed(batch, error))
+        if batch.entries:
+            self._house.announcer.note(self.document, batch.entries, batch.roots)
+        self.relay.commit(batch)
 
-    def _committed(self, batch: Batch, error: BaseException | None) -> None:
-        """Relay and acknowledge a batch that is durable now; or end the room, which can write no more."""
-        first = self._in_flight.popleft()
-        assert first is batch, "the journal promises the order of appends"
-        if error is None:
-            self._house.metrics.committed(len(batch.entries))
-            self._deliver(batch)
+    # What the server writes
+
+    def check_writable(self) -> None:
+        """Do nothing if the server can change the document now, and take into it all that came before.
+
+        Raises:
+            Unavailable: the room ended or is being repaired; nothing was changed.
+        """
+        self._tick()
+        if self.is_ended or self._is_rebuilding or self._preparing is not None:
+            raise Unavailable("the document is being prepared, repaired or closed: try again")
+
+    def stage(self, edit: Callable[[AnyDoc], object]) -> Staged:
+        """Change the document, for a unit of work that commits or reverts it before anything else can run.
+
+        Raises:
+            Unavailable: the engine broke; the document is being repaired.
+        """
+        try:
+            return self.live.stage(edit, self.screening.roots)
+        except EnginePanic as panic:
+            self._start_rebuilding(panic, ())
+            raise Unavailable("the document is being repaired: try again") from panic
+
+    def enlist(self, updates: Sequence[bytes], author: UserId) -> Batch:
+        """Number updates that were staged, as a batch in flight; whoever commits it tells `relay.committed`."""
+        batch = Batch(last_place=self._next_place - 1)
+        for update in updates:
+            self.screening.learn(update)
+            batch.entries.append(self._numbered(update, author))
+            batch.relays.append(update)
+        self._house.announcer.note(self.document, batch.entries, None)
+        self.relay.enlist(batch)
+        return batch
+
+    def keep(self, update: bytes) -> None:
+        """Commit what a reverted change left behind: it is in the document, so it must be in the log."""
+        batch = self.enlist([update], SERVER.id)
+        self._house.journal.append(batch.entries, lambda error: self.relay.committed(batch, error))
+
+    def _on_durable(self, batch: Batch) -> None:
+        if batch.rows:
+            self._house.ledger.tell(batch.rows)
+        if batch.entries:
             self._house.on_committed(self)
-            return
+
+    def _on_lost(self, error: BaseException, batch: Batch) -> None:
+        """End the room, which can write no more."""
         log.error("room.cannot_write", extra={"document": self.name, "error": str(error)})
         cause = Unavailable("the document moved or was deleted: reconnect")
         batch.give_up(cause)
         if not self.is_ended:
             self.end(cause)
-
-    def _deliver(self, batch: Batch) -> None:
-        if batch.relays:
-            self._broadcast(lambda encoder: [encoder.update(update) for update in batch.relays])
-            self._house.metrics.relayed(len(batch.relays) * len(self.sessions))
-        for session, count in batch.acknowledged:
-            self._acknowledge(session, count)
-        if batch.waiting:
-            place = batch.entries[-1].sequence if batch.entries else LogPlace(self._next_place - 1)
-            for incoming in batch.waiting:
-                incoming.resolve(place)
-        for action in batch.then:
-            action()
-
-    def _broadcast(self, make: Callable[[Encoder], list[bytes]]) -> None:
-        """Write to every session, encoding once for each dialect and address."""
-        for encoder, group in tuple(self._groups.items()):
-            frames = Frames(make(encoder))
-            for session in tuple(group):
-                session.channel.write(frames)
-
-    def _acknowledge(self, session: Session, count: int) -> None:
-        saved = session.encoder.saved(saved=True)
-        if saved is not None:
-            session.send(*([saved] * count))
-
-    def _after_commit(self, action: Action, otherwise: Failure | None = None) -> None:
-        """Run `action` once all that the live document contains is durable: now, if it is.
-
-        `otherwise` is told why when it never will be.
-        """
-        if not self._in_flight:
-            action()
-            return
-        self._in_flight[-1].then.append(action)
-        if otherwise is not None:
-            self._in_flight[-1].otherwise.append(otherwise)
 
     def _missing_from(self, state_vector: bytes) -> bytes:
         version, asked, answer = self._encoded
@@ -518,8 +559,8 @@ class Room:
         self._house.metrics.panicked()
         self._is_rebuilding = True
         for incoming in group:
-            self._spawn(self._house.set_aside(self._aside("poison", incoming, str(panic))))
-            _send_back(incoming, MalformedUpdate("this update breaks the document"))
+            self._spawn(self._house.set_aside(aside(self.document, "poison", incoming, str(panic))))
+            send_back(incoming, MalformedUpdate("this update breaks the document"))
         self._spawn(self._rebuild())
 
     async def _rebuild(self) -> None:
@@ -535,9 +576,10 @@ class Room:
             return
         finally:
             self._is_rebuilding = False
-        self._encoded, self._measured_version = (-1, b"", b""), -1
-        authors = dict(self._parked)
-        self._parked = [(update, authors.get(update)) for update in self.live.waiting]
+        self.screening = Screening(self.document.id, self.name, self.live, stored.writers)
+        self._encoded = (-1, b"", b"")
+        self.meter.forget()
+        self._parked = self._parked.of(self.live.waiting)
         for session in tuple(self.sessions):
             session.send(session.encoder.step1(self.live.state_vector()))
         self._tick()
@@ -545,46 +587,14 @@ class Room:
         for ask in questions:
             ask()
 
-    def _aside(self, cause: str, incoming: Incoming, reason: str) -> SetAside:
-        return SetAside(
-            document=self.document.id,
-            cause=cause,
-            update=incoming.update,
-            author=incoming.user.id,
-            reason=reason,
-            at=time.time(),
-        )
-
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
+
+OUTLINE_INLINE_BYTES = 64 * 1024
+"""The outline of a smaller document is made at its first edit: that takes a few milliseconds."""
 
 SETTLE_SECONDS = 5.0
-
-NOBODY = b"\x00"
-"""An awareness update of no entries."""
-
-
-def _only_deletes(update: bytes) -> bool:
-    """Whether an update adds nothing, so that a full document may take it."""
-    try:
-        return not measure_update(update).ends
-    except RemoteProtocolError:
-        return False
-
-
-def _by_author(inbox: Sequence[Incoming]) -> list[list[Incoming]]:
-    """Group what came in by author, keeping the order of each."""
-    groups: dict[Session | UserId, list[Incoming]] = {}
-    for incoming in inbox:
-        groups.setdefault(incoming.session or incoming.user.id, []).append(incoming)
-    return list(groups.values())
-
-
-def _send_back(incoming: Incoming, error: MalformedUpdate) -> None:
-    """Tell an author that their bytes cannot be taken; their connection ends."""
-    incoming.fail(error)
-    if incoming.session is not None:
-        incoming.session.end(error)

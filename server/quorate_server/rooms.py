@@ -14,6 +14,9 @@ from contextlib import suppress
 
 from quorate_protocol.ids import DocumentName, UserId
 from quorate_protocol.limits import Limits
+from quorate_server import attribution
+from quorate_server.announcing import Announcer
+from quorate_server.attribution import Contribution, Ranges
 from quorate_server.errors import (
     AccessDenied,
     Conflict,
@@ -24,10 +27,14 @@ from quorate_server.errors import (
 )
 from quorate_server.folding import FoldedState, Folder, load, pieces
 from quorate_server.guards import Guard
-from quorate_server.kinds import kind_of
+from quorate_server.hashing import Pieces, pieces_of
+from quorate_server.kinds import artifact_of, check_name, find_kind, is_record, kind_of, record_name, view_named
+from quorate_server.ledger import Ledger
 from quorate_server.metrics import Metrics
+from quorate_server.outlines import Outline, outline_named
 from quorate_server.room import Room
 from quorate_server.users import SERVER, User
+from quorate_storage.acts import Act, AuditEvent, Change, Grant, Row, SetAside
 from quorate_storage.compaction import CompactionRule, Folded, compact
 from quorate_storage.errors import (
     CompactionRefused,
@@ -38,7 +45,7 @@ from quorate_storage.errors import (
 )
 from quorate_storage.journal import Journal
 from quorate_storage.leases import LeaseKeeper
-from quorate_storage.stores import Document, SetAside, Store, StoredState
+from quorate_storage.stores import Document, Store, StoredState
 
 log = logging.getLogger("quorate.server")
 
@@ -68,12 +75,15 @@ class Rooms:
         seeder: Seeder = no_seed,
         guards: Sequence[Guard] = (),
         rule: CompactionRule | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.store = store
         self.journal = journal
         self.limits = limits
         self.metrics = metrics
         self.guards = guards
+        self.ledger = ledger or Ledger(journal)
+        self.announcer = Announcer(self.ledger)
         self._leases = leases
         self._seeder = seeder
         self._rule = rule or CompactionRule()
@@ -129,9 +139,7 @@ class Rooms:
 
     async def _load(self, name: DocumentName, user: User, *, may_create: bool) -> Room:
         try:
-            document = await self.store.find(name)
-            if document is None:
-                document = await self._create(name, user, may_create=may_create)
+            document = await self._find_or_create(name, user, may_create=may_create)
             if document.deleted_at is not None:
                 raise DocumentDeleted(f"{name!r} was deleted")
             stored = await self.store.load(document.id)
@@ -149,6 +157,18 @@ class Rooms:
         self.metrics.rooms.set(len(self._rooms))
         self.on_empty(room)
         return room
+
+    async def _find_or_create(self, name: DocumentName, user: User, *, may_create: bool) -> Document:
+        """Return a document; a record comes into being with whoever first looks at it, an artifact with its creator."""
+        if is_record(name):
+            artifact = await self.store.find(artifact_of(name))
+            if artifact is None:
+                raise DocumentNotFound(f"there is no {artifact_of(name)!r} that this could be the record of")
+            if artifact.deleted_at is not None:
+                raise DocumentDeleted(f"{artifact.name!r} was deleted")
+            user, may_create = SERVER, True
+        document = await self.store.find(name)
+        return document or await self._create(name, user, may_create=may_create)
 
     async def create(self, name: DocumentName, user: User) -> Document:
         """Create a document that must not exist yet.
@@ -176,15 +196,32 @@ class Rooms:
         return existing
 
     async def _insert(self, name: DocumentName, user: User) -> Document:
-        seed = self._seeder(name)
-        return await self.store.create(
+        check_name(name, max_bytes=self.limits.name_bytes)
+        seed = b"" if is_record(name) else self._seeder(name)
+        now = time.time()
+        act = Act(rows=tuple(self._creation(name, user, now, is_empty=not seed)))
+        document = await self.store.create(
             name,
             kind=kind_of(name),
             by=SERVER.id if seed else user.id,
-            at=time.time(),
+            at=now,
             lease=self._leases.current(),
             seed=seed,
+            act=act,
         )
+        self.ledger.tell(act.rows)
+        return document
+
+    @staticmethod
+    def _creation(name: DocumentName, user: User, now: float, *, is_empty: bool) -> list[Row]:
+        """Return what belongs to a document's creation: it is accounted for, and its creator owns it."""
+        if is_record(name):
+            return []
+        data: dict[str, object] = {"roots": []} if is_empty else {}
+        rows = _told("document.created", name, user.id, now, data)
+        if user.is_proven and user is not SERVER:
+            rows.append(Grant(scope=name, principal=f"user:{user.id}", role="owner", by=user.id, at=now))
+        return rows
 
     # Deleting and restoring
 
@@ -197,11 +234,14 @@ class Rooms:
         """
         return await self._change_life(
             name,
-            lambda document: self.store.delete(document.id, by=by, at=time.time(), lease=self._leases.current()),
+            lambda document, act: self.store.delete(
+                document.id, by=by, at=time.time(), lease=self._leases.current(), act=act
+            ),
+            rows=_told("document.deleted", name, by, time.time()),
             ending=DocumentDeleted(f"{name!r} was deleted"),
         )
 
-    async def restore(self, name: DocumentName) -> Document:
+    async def restore(self, name: DocumentName, *, by: UserId = SERVER.id) -> Document:
         """Bring a deleted document back as it was when it was deleted.
 
         Raises:
@@ -210,15 +250,19 @@ class Rooms:
         """
         return await self._change_life(
             name,
-            lambda document: self.store.restore(document.id, at=time.time(), lease=self._leases.current()),
+            lambda document, act: self.store.restore(
+                document.id, at=time.time(), lease=self._leases.current(), act=act
+            ),
+            rows=_told("document.restored", name, by, time.time()),
             ending=None,
         )
 
     async def _change_life(
         self,
         name: DocumentName,
-        change: Callable[[Document], Awaitable[Document]],
+        change: Callable[[Document, Act | None], Awaitable[Document]],
         *,
+        rows: Sequence[Row],
         ending: DocumentDeleted | None,
     ) -> Document:
         try:
@@ -228,16 +272,23 @@ class Rooms:
             if (room := self._rooms.get(name)) is not None:
                 room.hand_over()
             await self.journal.flush()  # what people have seen is in the log before anything changes
-            changed = await change(document)
+            is_news = (document.deleted_at is None) == (ending is not None)
+            act = Act(rows=tuple(rows)) if is_news else None
+            changed = await change(document, act)
         except StorageUnavailable as error:
             raise Unavailable("the database cannot be reached: try again") from error
         if (loading := self._loading.get(name)) is not None:  # it may have read before we wrote
             await asyncio.wait({loading})
-        room = self._rooms.get(name)
-        if room is not None and ending is not None:
-            # Only now is it true. What came in between can no longer be written, and nobody was told it was.
-            room.end(ending)
+        if act is not None:
+            self.ledger.tell(act.rows)
+        for room in (self._rooms.get(name), self._record_of(name)):
+            if room is not None and ending is not None:
+                # Only now is it true. What came in between can no longer be written, and nobody was told it was.
+                room.end(ending)
         return changed
+
+    def _record_of(self, name: DocumentName) -> Room | None:
+        return None if find_kind(name) is None else self._rooms.get(record_name(name))
 
     # What rooms ask for
 
@@ -245,6 +296,14 @@ class Rooms:
         """Return what is stored of a room whose document broke, all of its appends included."""
         await self.journal.flush()
         return await self.store.load(room.document.id)
+
+    async def outline(self, name: DocumentName, state: bytes) -> Outline:
+        """Return the outline of an artifact's whole state, made where the event loop does not wait for it."""
+        return await self._folder.run((state,), outline_named, kind_of(name), state)
+
+    async def hash_pieces(self, kind: str, state: bytes) -> dict[str, Pieces]:
+        """Return the canonical pieces of a content, made elsewhere when it is large."""
+        return await self._folder.run((state,), pieces_of, kind, state)
 
     async def set_aside(self, item: SetAside) -> None:
         """Keep an update that did not become part of the document, as soon as the store can."""
@@ -279,10 +338,13 @@ class Rooms:
         self._unloading.pop(room.name, None)
         if room.sessions or room.is_ended:
             return
+        if room.pins:
+            self.on_empty(room)  # a command or an engine is at work in it
+            return
         if not room.is_durable or room.name in self._compacting:
             self.on_empty(room)  # unsaved work is never unloaded
             return
-        if self._rule.is_due(room.log_size, at=time.time() + IDLE_FOR_COMPACTION_SECONDS):
+        if self._rule.is_due(room.meter.log_size, at=time.time() + IDLE_FOR_COMPACTION_SECONDS):
             self._start_compacting(room)
             self.on_empty(room)
             return
@@ -297,7 +359,7 @@ class Rooms:
 
     def on_committed(self, room: Room) -> None:
         """Fold the log into a snapshot once the rule says so."""
-        if room.name not in self._compacting and self._rule.is_due(room.log_size, at=time.time()):
+        if room.name not in self._compacting and self._rule.is_due(room.meter.log_size, at=time.time()):
             self._start_compacting(room)
 
     def _start_compacting(self, room: Room) -> None:
@@ -306,12 +368,13 @@ class Rooms:
         task.add_done_callback(lambda _: self._compacting.pop(room.name, None))
 
     async def _compact(self, room: Room) -> None:
-        before = room.log_size
+        before = room.meter.log_size
 
         async def fold(stored: StoredState) -> Folded:
             folded = await self._folder.fold(list(pieces(stored)))
-            room.snapshot_bytes = len(folded.state)
-            return Folded(state=folded.state, waiting=folded.waiting)
+            room.meter.snapshot_bytes = len(folded.state)
+            kept = await self._folder.run([e.update for e in stored.tail], attribution.pack, stored.tail)
+            return Folded(state=folded.state, waiting=folded.waiting, attributions=kept)
 
         outcome = "folded"
         try:
@@ -336,16 +399,22 @@ class Rooms:
             log.exception("compaction.failed", extra={"document": room.name})
         self.metrics.compactions.labels(outcome).inc()
         # What failed is tried again only after as much more log.
-        room.log_entries -= before.entries
-        room.log_bytes -= before.bytes
+        room.meter.folded(before)
 
     async def _verify(self, stored: StoredState, folded: Folded) -> bool:
         state = FoldedState(state=folded.state, waiting=folded.waiting)
         return await self._folder.verify(list(pieces(stored)), state)
 
-    async def view(self, state: bytes) -> dict[str, object]:
-        """Return the JSON view of a state, made elsewhere when it is large."""
-        return await self._folder.view(state)
+    async def view(self, name: DocumentName, state: bytes) -> dict[str, object]:
+        """Return the JSON view of a document's state, made elsewhere when it is large."""
+        kind = find_kind(name)
+        if kind is None:
+            return await self._folder.view(state)
+        return await self._folder.run((state,), view_named, kind.name, state)
+
+    async def locate(self, state: bytes, wanted: Sequence[Ranges]) -> list[Contribution]:
+        """Name the parts of a document that updates changed, elsewhere when it is large."""
+        return await self._folder.run((state,), attribution.locate, state, wanted)
 
     # Life of the server
 
@@ -383,3 +452,11 @@ class Rooms:
             room.close()
         self._rooms.clear()
         self._folder.close()
+
+
+def _told(type_: str, name: DocumentName, by: UserId, at: float, data: dict[str, object] | None = None) -> list[Row]:
+    """Return the rows that account for a change in a document's life and tell of it."""
+    return [
+        AuditEvent(type=type_, at=at, actor=by, via="api", artifact=name),
+        Change(type=type_, document=name, at=at, actor=by, data=data or {}),
+    ]

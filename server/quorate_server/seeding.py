@@ -11,13 +11,11 @@ from pathlib import Path
 from pycrdt import Doc, Text
 
 from quorate_protocol.ids import DocumentName
+from quorate_server.documents import SEED_CLIENT_ID
 from quorate_server.rooms import Seeder, no_seed
 
 TEXT_ROOT = "text"
 """The Yjs root that holds the body of a plain text document."""
-
-SEED_CLIENT_ID = 1
-
 
 _PACKAGED = Path(__file__).parent / "seeds" / "workspace"
 _CHECKOUT = Path(__file__).parents[2] / "seeds" / "workspace"

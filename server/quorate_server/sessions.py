@@ -112,10 +112,31 @@ class HocuspocusEncoder:
         return hocuspocus.encode_stateless(self.address, reason)
 
 
+@dataclass(slots=True)
+class RefusalBudget:
+    """How often a session may be refused and go on: each refusal leaves a little behind in the document."""
+
+    since: float = 0.0
+    count: int = 0
+
+    def take(self, now: float) -> bool:
+        """Count one refusal; False when there were too many within a minute."""
+        if now - self.since >= REFUSAL_SECONDS:
+            self.since, self.count = now, 0
+        self.count += 1
+        return self.count <= REFUSALS
+
+
+REFUSAL_SECONDS = 60.0
+REFUSALS = 60
+"""A person corrects what was refused; only a program goes on."""
+
+
 class Session:
     """One document open on one connection.
 
-    `may_write` can change while the session lives; the room reads it at each update.
+    `may_write` and `may_comment` can change while the session lives; the room reads them at each update.
+    A commenter writes in the discussion of an artifact and nowhere else.
     `end` closes this document on its connection for the given cause and takes the session out of its room.
     `announces_again` is whether its client, told that it is gone, answers that it is not.
     """
@@ -125,8 +146,11 @@ class Session:
         "channel",
         "encoder",
         "end",
+        "forgeries",
         "is_told_of_refusal",
+        "may_comment",
         "may_write",
+        "refusals",
         "user",
     )
 
@@ -137,6 +161,7 @@ class Session:
         encoder: Encoder,
         user: User,
         may_write: bool,
+        may_comment: bool = False,
         end: Callable[[QuorateError], None],
         announces_again: bool = True,
     ) -> None:
@@ -144,6 +169,9 @@ class Session:
         self.encoder = encoder
         self.user = user
         self.may_write = may_write
+        self.may_comment = may_comment
+        self.refusals = RefusalBudget()
+        self.forgeries = RefusalBudget()
         self.end = end
         self.announces_again = announces_again
         self.is_told_of_refusal = False

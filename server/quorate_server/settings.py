@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,8 +18,10 @@ from quorate_protocol.limits import DEFAULT_LIMITS, Limits
 from quorate_server.errors import SettingsError
 
 ENVIRONMENT_PREFIX = "QUORATE_"
-_NOT_SETTINGS = frozenset({"QUORATE_FUZZ_CASES", "QUORATE_SOAK", "QUORATE_TEST_DATABASE"})
-"""Variables of the test suite, which runs the server with its own environment."""
+_NOT_SETTINGS = frozenset(
+    {"QUORATE_FUZZ_CASES", "QUORATE_SOAK", "QUORATE_TEST_DATABASE", "QUORATE_TOKEN", "QUORATE_URL"}
+)
+"""Variables of the test suite, which runs the server with its own environment, and of the commands that ask one."""
 
 
 T = TypeVar("T")
@@ -54,7 +56,14 @@ class Settings:
     store_failure_seconds: float = setting(10.0, "a database failing for longer closes sockets (1013)")
     drain_seconds: float = setting(10.0, "time to close all sockets after SIGTERM")
     lease_seconds: float = setting(15.0, "life of the right to write; a crashed owner delays by at most it")
+    engines: str = setting("", "comma-separated names of the engines to run, in the order of their hooks; empty: all")
+    trace_hooks: bool = setting(False, "log every call of an engine's hook and how it ended")  # noqa: FBT003
+    audit_origin: str = setting("quorate", "name of the audit log in its checkpoints, such as a host name")
+    audit_key: str = setting("", "file of the key that signs checkpoints; made if missing; empty: in the data folder")
+    audit_checkpoints: str = setting("", "folder outside the database that checkpoints are published to")
+    audit_checkpoint_seconds: float = setting(60.0, "how often a checkpoint of the audit log is signed")
     limits: Limits = DEFAULT_LIMITS
+    engine_settings: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def database_url(self) -> str:
@@ -106,7 +115,9 @@ MINIMUM_SECRET_CHARACTERS = 32
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _LIMIT_NAMES = {f.name for f in dataclasses.fields(Limits)}
-_SETTING_NAMES = {f.name for f in dataclasses.fields(Settings)} - {"limits"}
+_SETTING_NAMES = {f.name for f in dataclasses.fields(Settings)} - {"limits", "engine_settings"}
+_ENGINE_SETTING = "engine_"
+"""What begins so belongs to an engine: `engine_webhooks_allow_private` is `allow_private` of `webhooks`."""
 
 
 def load_settings(
@@ -123,22 +134,38 @@ def load_settings(
     values: dict[str, Any] = {}  # each was converted to the type of its field
     if file is not None and file.exists():
         values |= _named(tomllib.loads(file.read_text("utf-8")), source=str(file))
-    from_environment = {
+    values |= _named(_from_environment(environment), source="the environment")
+    values |= {name: value for name, value in (given or {}).items() if value is not None}
+    limits = _taken(values, lambda name: name in _LIMIT_NAMES)
+    engines = _taken(values, lambda name: name.startswith(_ENGINE_SETTING))
+    settings = Settings(
+        **values,
+        limits=dataclasses.replace(DEFAULT_LIMITS, **limits),
+        engine_settings={name.removeprefix(_ENGINE_SETTING): value for name, value in engines.items()},
+    )
+    settings.check()
+    return settings
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
         name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
         for name, value in environment.items()
         if name.startswith(ENVIRONMENT_PREFIX) and name not in _NOT_SETTINGS
     }
-    values |= _named(from_environment, source="the environment")
-    values |= {name: value for name, value in (given or {}).items() if value is not None}
-    limits = {name: values.pop(name) for name in list(values) if name in _LIMIT_NAMES}
-    settings = Settings(**values, limits=dataclasses.replace(DEFAULT_LIMITS, **limits))
-    settings.check()
-    return settings
+
+
+def _taken(values: dict[str, Any], is_wanted: Callable[[str], bool]) -> dict[str, Any]:
+    """Take what is wanted out of some values."""
+    return {name: values.pop(name) for name in list(values) if is_wanted(name)}
 
 
 def _named(raw: Mapping[str, object], *, source: str) -> dict[str, object]:
     values: dict[str, object] = {}
     for name, value in raw.items():
+        if name.startswith(_ENGINE_SETTING):
+            values[name] = str(value)
+            continue
         if name not in _SETTING_NAMES | _LIMIT_NAMES:
             near = difflib.get_close_matches(name, _SETTING_NAMES | _LIMIT_NAMES, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""

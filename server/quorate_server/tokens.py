@@ -57,7 +57,7 @@ class OpenAuthenticator:
     async def authenticate(self, token: str) -> User:
         """Return a new guest; nothing is proved."""
         name = token[:64] if token.isprintable() else ""
-        return User(id=UserId(f"guest-{next(self._numbers)}"), name=name)
+        return User(id=UserId(f"guest-{next(self._numbers)}"), name=name, is_proven=False)
 
 
 class SecretAuthenticator:

@@ -13,7 +13,7 @@ class User:
     """Who is on the other side, as the verified token says.
 
     `expires_at` is when the proof ends, in seconds since the epoch; `None` when it does not.
-    `role` is the user's role in documents that say nothing else.
+    `role` is the user's role in documents that say nothing else. Not `is_proven` is who merely says who they are.
     """
 
     id: UserId
@@ -23,6 +23,7 @@ class User:
     token_id: str | None = None
     issued_at: float | None = None
     expires_at: float | None = None
+    is_proven: bool = True
     claims: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property

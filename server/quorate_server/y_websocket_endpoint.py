@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
@@ -22,6 +21,7 @@ from quorate_server.access import Action
 from quorate_server.connections import Connection, House, code_of
 from quorate_server.errors import Refused, Unavailable
 from quorate_server.frames import Frames
+from quorate_server.handshakes import find_token
 from quorate_server.room import Room
 from quorate_server.sessions import Session, YWebSocketEncoder
 from quorate_server.users import User
@@ -30,8 +30,6 @@ log = logging.getLogger("quorate.server")
 
 _ENCODER = YWebSocketEncoder()
 SYNC_PREFIX = "/sync/"
-_BEARER = "bearer "
-TOKEN_SUBPROTOCOL = "quorate.token."  # noqa: S105 - the name of a way, not a secret
 """A browser cannot set headers on a WebSocket: it may offer `quorate.token.<token>` as a subprotocol."""
 
 
@@ -42,7 +40,7 @@ async def serve_y_websocket(house: House, scope: Scope, receive: Receive, send: 
     status of a refused handshake. Who was told and comes again has to wait, see `denials`.
     """
     await receive()  # websocket.connect
-    token, subprotocol = _find_token(scope)
+    token, subprotocol = find_token(scope)
     try:
         name = document_name_from_path(_raw_name(scope), max_bytes=house.limits.name_bytes)
         user = await house.authenticator.authenticate(token)
@@ -54,7 +52,8 @@ async def serve_y_websocket(house: House, scope: Scope, receive: Receive, send: 
         return
     await send({"type": "websocket.accept", "subprotocol": subprotocol})
     connection = YWebSocketConnection(house, scope, receive, send, name=name, user=user)
-    connection.enter(session_of, may_write=house.access.may(user, Action.WRITE, name))
+    may_comment = house.access.may(user, Action.COMMENT, name)
+    connection.enter(session_of, may_write=house.access.may(user, Action.WRITE, name), may_comment=may_comment)
     await connection.run()
 
 
@@ -98,13 +97,14 @@ class YWebSocketConnection(Connection):
         self._user = user
         self._open: tuple[Session, Room] | None = None
 
-    def enter(self, room: Room, *, may_write: bool) -> None:
+    def enter(self, room: Room, *, may_write: bool, may_comment: bool) -> None:
         """Open the document on this socket."""
         session = Session(
             channel=self.channel,
             encoder=_ENCODER,
             user=self._user,
             may_write=may_write,
+            may_comment=may_comment,
             end=self._end,
         )
         self._open = (session, room)
@@ -134,7 +134,7 @@ class YWebSocketConnection(Connection):
         access = self.house.access
         try:
             access.check_alive(self._user, now=now)
-            if not self.has_new_rules():
+            if not self.has_new_rules(self._name):
                 return
             access.require(self._user, Action.READ, self._name)
         except Refused as cause:
@@ -146,6 +146,7 @@ class YWebSocketConnection(Connection):
             # Its edits so far were dropped: a fresh sync brings them in.
             self._end(Unavailable("your rights have changed: reconnect"))
         session.may_write = may_write
+        session.may_comment = access.may(self._user, Action.COMMENT, self._name)
 
     def _end(self, cause: QuorateError) -> None:
         if isinstance(cause, Refused):
@@ -161,17 +162,3 @@ def _raw_name(scope: Scope) -> bytes:
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
     below = raw_path.partition(b"?")[0].removeprefix(scope.get("root_path", "").encode())
     return below.removeprefix(SYNC_PREFIX.encode())
-
-
-def _find_token(scope: Scope) -> tuple[str, str | None]:
-    """Return the token and the subprotocol to answer, from the query, a header or an offered subprotocol."""
-    for subprotocol in scope.get("subprotocols", ()):
-        if subprotocol.startswith(TOKEN_SUBPROTOCOL):
-            return subprotocol.removeprefix(TOKEN_SUBPROTOCOL), subprotocol
-    for header, value in scope["headers"]:
-        if header == b"authorization":
-            text = value.decode("latin-1")
-            if text.lower().startswith(_BEARER):
-                return text[len(_BEARER) :].strip(), None
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-    return query.get("token", [""])[0], None

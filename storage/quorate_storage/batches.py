@@ -25,11 +25,6 @@ class Batch:
     entries: tuple[LogEntry, ...]
     heads: tuple[Head, ...]
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is updates alone, with nothing beside them."""
-        return not any(entry.beside for entry in self.entries)
-
 
 def batch_of(entries: SequenceOf[LogEntry]) -> Batch:
     """Check that the entries of each document follow each other.

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from quorate_protocol.ids import DocumentId
+from quorate_storage.act_stores import Attribution
 from quorate_storage.errors import CompactionRefused
 from quorate_storage.stores import Lease, LogSize, Snapshot, Store, StoredState
 
@@ -45,10 +46,11 @@ class CompactionRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
-    """What a log was folded into: one state, and the updates that still wait for others."""
+    """What a log was folded into: one state, the updates that still wait for others, and who wrote what."""
 
     state: bytes
     waiting: tuple[bytes, ...] = ()
+    attributions: tuple[Attribution, ...] = ()
 
 
 Fold = Callable[[StoredState], Awaitable[Folded]]
@@ -79,7 +81,7 @@ async def compact(store: Store, document: DocumentId, lease: Lease, *, fold: Fol
         log.error("compaction.refused", extra={"document": document, "through": through})
         raise CompactionRefused(document, through)
     snapshot = Snapshot(document=document, through=through, state=folded.state, waiting=folded.waiting, at=at)
-    dropped = await store.replace_tail(snapshot, lease=lease)
+    dropped = await store.replace_tail(snapshot, lease=lease, attributions=folded.attributions)
     log.info(
         "compaction.done",
         extra={"document": document, "entries": dropped, "bytes": len(folded.state)},

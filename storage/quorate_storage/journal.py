@@ -32,6 +32,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from quorate_protocol.ids import DocumentId
+from quorate_storage.acts import Act
 from quorate_storage.errors import (
     DocumentMissing,
     LeaseLost,
@@ -83,6 +84,7 @@ class _Ticket:
     entries: tuple[LogEntry, ...]
     size_bytes: int
     done: Done
+    act: Act | None
 
 
 class Journal:
@@ -172,25 +174,25 @@ class Journal:
         """
         return self._last_start if self._batch else None
 
-    def append(self, entries: SequenceOf[LogEntry], done: Done) -> None:
-        """Hand in entries of one document or of several, and return at once.
+    def append(self, entries: SequenceOf[LogEntry], done: Done, act: Act | None = None) -> None:
+        """Hand in entries of one document or of several and the act that belongs to them, and return at once.
 
-        They are committed together. For each document, entries must be handed in in the order of
+        They are committed together, all or none. For each document, entries must be handed in in the order of
         their sequence, and are committed and called back in that order.
 
         Args:
-            entries: at least one.
-            done: called once, on the event loop: with None when the entries are durable; with the
-            error
-                when they never will be (`SequenceConflict`, `DocumentMissing`, `LeaseLost`,
+            entries: at least one, unless there is an act.
+            done: called once, on the event loop: with None when all is durable; with the error
+                when it never will be (`SequenceConflict`, `DocumentMissing`, `LeaseLost`,
                 `ValueRefused`), and then also for everything of the same document that was handed
                 in since. While the database is unavailable it is not called at all.
+            act: written in the same transaction.
         """
         if self._task is None or self._task.done():
             raise RuntimeError("the journal is not running")
         self._newest += 1
         size = sum(len(entry.update) for entry in entries)
-        ticket = _Ticket(number=self._newest, entries=tuple(entries), size_bytes=size, done=done)
+        ticket = _Ticket(number=self._newest, entries=tuple(entries), size_bytes=size, done=done, act=act)
         self._queue.append(ticket)
         self._queued_entries += len(entries)
         self.pending_entries += len(entries)
@@ -229,14 +231,18 @@ class Journal:
                 await self._enough.wait()
 
     def _take(self) -> None:
-        """Move tickets from the queue to the batch, up to its bounds but at least one."""
+        """Move tickets from the queue to the batch, up to its bounds but at least one.
+
+        Those with an act make a batch apart: they take the slower path of an append, which the others need not.
+        """
         settings = self._settings
         entries = size = 0
         while self._queue:
             ticket = self._queue[0]
             entries += len(ticket.entries)
             size += ticket.size_bytes
-            if self._batch and (entries > settings.batch_entries or size > settings.batch_bytes):
+            is_full = entries > settings.batch_entries or size > settings.batch_bytes
+            if self._batch and (is_full or (ticket.act is None) != (self._batch[0].act is None)):
                 break
             self._batch.append(self._queue.popleft())
             self._queued_entries -= len(ticket.entries)
@@ -270,7 +276,8 @@ class Journal:
 
     async def _write(self, tickets: SequenceOf[_Ticket]) -> None:
         entries = [entry for ticket in tickets for entry in ticket.entries]
-        await self._store.append(entries, lease=self._lease())
+        acts = [ticket.act for ticket in tickets if ticket.act is not None]
+        await self._store.append(entries, lease=self._lease(), acts=acts)
 
     def _isolate(self, error: Exception) -> None:
         """Find the ticket that no attempt can commit, by halves, so that it fails alone."""
@@ -283,7 +290,9 @@ class Journal:
             self._arrived.set()
             return
         log.error("append.refused", exc_info=error)
-        for document in {entry.document for entry in self._batch[0].entries}:
+        alone = self._batch.pop(0)
+        self._finish([alone], error)
+        for document in {entry.document for entry in alone.entries}:
             self._refuse(document, error)
 
     def _note_failure(self, error: StorageUnavailable) -> None:

@@ -9,13 +9,14 @@ from collections.abc import Sequence as SequenceOf
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from quorate_protocol.ids import DocumentId, Sequence, UserId
+from quorate_storage.act_stores import Attribution
 from quorate_storage.batches import Batch, Head
 from quorate_storage.catalogue_rows import read_document
+from quorate_storage.engine_rows import read_writers
 from quorate_storage.errors import DocumentMissing, SequenceConflict
 from quorate_storage.lease_rows import check_lease
 from quorate_storage.stores import Lease, LogEntry, LogSize, Snapshot, StoredState
-from quorate_storage.tables import AnyRow, snapshots, updates
-from quorate_storage.version_rows import set_aside
+from quorate_storage.tables import AnyRow, attributions, snapshots, updates
 
 _LENGTH = struct.Struct(">I")
 
@@ -24,7 +25,7 @@ def append_with_care(connection: Connection, batch: Batch, lease: Lease) -> None
     """Append what is not there yet, and find out what stands against the rest.
 
     The fast path of each database comes here when a batch does not simply continue every log: after
-    a lost answer, or when something is wrong. A batch with something beside its updates comes here at once.
+    a lost answer, or when something is wrong. A batch with acts comes here at once.
     """
     check_lease(connection, lease)
     ends = {head.document: _end_of(connection, head) for head in batch.heads}
@@ -37,9 +38,6 @@ def append_with_care(connection: Connection, batch: Batch, lease: Lease) -> None
             fresh.append(entry)
     if fresh:
         connection.execute(insert(updates), [columns(entry) for entry in fresh])
-    for entry in fresh:
-        for item in entry.beside:
-            set_aside(connection, item)
 
 
 def load(connection: Connection, document: DocumentId) -> StoredState:
@@ -47,7 +45,12 @@ def load(connection: Connection, document: DocumentId) -> StoredState:
     found = read_document(connection, document)
     snapshot = _read_snapshot(connection, document)
     after = Sequence(0) if snapshot is None else snapshot.through
-    return StoredState(document=found, snapshot=snapshot, tail=tuple(read_log(connection, document, after, None)))
+    return StoredState(
+        document=found,
+        snapshot=snapshot,
+        tail=tuple(read_log(connection, document, after, None)),
+        writers=read_writers(connection, document),
+    )
 
 
 def read_log(connection: Connection, document: DocumentId, after: Sequence, limit: int | None) -> SequenceOf[LogEntry]:
@@ -82,8 +85,8 @@ def log_size(connection: Connection, document: DocumentId) -> LogSize:
     )
 
 
-def replace_tail(connection: Connection, snapshot: Snapshot, lease: Lease) -> int:
-    """Write a snapshot and drop what it covers."""
+def replace_tail(connection: Connection, snapshot: Snapshot, lease: Lease, kept: SequenceOf[Attribution]) -> int:
+    """Write a snapshot and drop what it covers, but for who wrote it."""
     check_lease(connection, lease)
     document = read_document(connection, snapshot.document, lock=True)
     if snapshot.through > document.last_sequence:
@@ -92,6 +95,9 @@ def replace_tail(connection: Connection, snapshot: Snapshot, lease: Lease) -> in
     if present is not None and present >= snapshot.through:
         return 0
     _write_snapshot(connection, snapshot, is_first=present is None)
+    if kept:
+        rows = [{"document_id": k.document, "first": k.first, "last": k.last, "packed": k.packed} for k in kept]
+        connection.execute(insert(attributions), rows)
     dropped = connection.execute(
         delete(updates).where(updates.c.document_id == document.id, updates.c.sequence <= snapshot.through)
     )

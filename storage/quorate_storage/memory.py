@@ -6,12 +6,15 @@ compared with it. Since no method awaits, each is one transaction by itself.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
 from quorate_protocol.ids import DocumentId, DocumentName, Sequence, UserId
+from quorate_storage.act_stores import Attribution
+from quorate_storage.acts import Act, SetAside
 from quorate_storage.batches import batch_of
 from quorate_storage.errors import (
     DocumentExists,
@@ -20,13 +23,13 @@ from quorate_storage.errors import (
     LeaseLost,
     SequenceConflict,
 )
+from quorate_storage.memory_acts import MemoryActs
 from quorate_storage.stores import (
     Document,
     Lease,
     LogEntry,
     LogSize,
     Revocation,
-    SetAside,
     Snapshot,
     Store,
     StoredState,
@@ -44,13 +47,13 @@ class _Shelf:
     versions: list[Version] = field(default_factory=list[Version])
 
 
-class MemoryStore(Store):
+class MemoryStore(MemoryActs, Store):
     """A store in memory. It outlives its context, so that tests can enter it again."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._shelves: dict[DocumentId, _Shelf] = {}
         self._names: dict[DocumentName, DocumentId] = {}
-        self._aside: list[SetAside] = []
         self._revocations: list[Revocation] = []
         self._leases: dict[str, Lease] = {}
 
@@ -77,6 +80,7 @@ class MemoryStore(Store):
         at: float,
         lease: Lease,
         seed: bytes = b"",
+        act: Act | None = None,
     ) -> Document:
         """See `Store.create`."""
         self._check(lease)
@@ -96,6 +100,7 @@ class MemoryStore(Store):
         self._shelves[key] = _Shelf(document)
         if seed:
             self._add(LogEntry(document=key, sequence=Sequence(1), update=seed, author=by, at=at))
+        self._write_acts((act,), at)
         return self._shelves[key].document
 
     async def find(self, name: DocumentName) -> Document | None:
@@ -119,28 +124,31 @@ class MemoryStore(Store):
         ]
         return chosen[:limit]
 
-    async def delete(self, document: DocumentId, *, by: UserId, at: float, lease: Lease) -> Document:
+    async def delete(
+        self, document: DocumentId, *, by: UserId, at: float, lease: Lease, act: Act | None = None
+    ) -> Document:
         """See `Store.delete`."""
         self._check(lease)
         shelf = self._shelf(document)
         present = shelf.document
         if present.deleted_at is None:
             shelf.document = replace(present, epoch=present.epoch + 1, deleted_at=at, deleted_by=by)
+        self._write_acts((act,), at)
         return shelf.document
 
-    async def restore(self, document: DocumentId, *, at: float, lease: Lease) -> Document:
+    async def restore(self, document: DocumentId, *, at: float, lease: Lease, act: Act | None = None) -> Document:
         """See `Store.restore`."""
-        del at
         self._check(lease)
         shelf = self._shelf(document)
         present = shelf.document
         if present.deleted_at is not None:
             shelf.document = replace(present, epoch=present.epoch + 1, deleted_at=None, deleted_by=None)
+        self._write_acts((act,), at)
         return shelf.document
 
     # The log
 
-    async def append(self, entries: SequenceOf[LogEntry], *, lease: Lease) -> None:
+    async def append(self, entries: SequenceOf[LogEntry], *, lease: Lease, acts: SequenceOf[Act] = ()) -> None:
         """See `Store.append`."""
         batch = batch_of(entries)
         self._check(lease)
@@ -153,13 +161,17 @@ class MemoryStore(Store):
         fresh = [entry for entry in batch.entries if not self._is_there(entry)]
         for entry in fresh:
             self._add(entry)
-            for item in entry.beside:
-                await self.set_aside(item)
+        self._write_acts(acts, time.time())
 
     async def load(self, document: DocumentId) -> StoredState:
         """See `Store.load`."""
         shelf = self._shelf(document)
-        return StoredState(document=shelf.document, snapshot=shelf.snapshot, tail=tuple(shelf.tail))
+        return StoredState(
+            document=shelf.document,
+            snapshot=shelf.snapshot,
+            tail=tuple(shelf.tail),
+            writers=await self.read_writers(document),
+        )
 
     async def read_log(self, document: DocumentId, *, after: Sequence, limit: int = 1000) -> SequenceOf[LogEntry]:
         """See `Store.read_log`."""
@@ -180,7 +192,9 @@ class MemoryStore(Store):
             newest_at=max((entry.at for entry in shelf.tail), default=0.0),
         )
 
-    async def replace_tail(self, snapshot: Snapshot, *, lease: Lease) -> int:
+    async def replace_tail(
+        self, snapshot: Snapshot, *, lease: Lease, attributions: SequenceOf[Attribution] = ()
+    ) -> int:
         """See `Store.replace_tail`."""
         self._check(lease)
         shelf = self._shelf(snapshot.document)
@@ -192,6 +206,7 @@ class MemoryStore(Store):
         kept = [entry for entry in shelf.tail if entry.sequence > snapshot.through]
         dropped = len(shelf.tail) - len(kept)
         shelf.snapshot, shelf.tail = snapshot, kept
+        self._attributions.extend(attributions)
         return dropped
 
     # Versions
@@ -220,9 +235,8 @@ class MemoryStore(Store):
     async def set_aside(self, item: SetAside) -> int:
         """See `Store.set_aside`."""
         self._shelf(item.document)
-        key = len(self._aside) + 1
-        self._aside.append(replace(item, id=key))
-        return key
+        self._write(item)
+        return len(self._aside)
 
     async def list_set_aside(self, document: DocumentId) -> SequenceOf[SetAside]:
         """See `Store.list_set_aside`."""
@@ -230,9 +244,10 @@ class MemoryStore(Store):
 
     # Revocations
 
-    async def revoke(self, revocation: Revocation) -> None:
+    async def revoke(self, revocation: Revocation, *, act: Act | None = None) -> None:
         """See `Store.revoke`."""
         self._revocations.append(revocation)
+        self._write_acts((act,), revocation.at)
 
     async def list_revocations(self) -> SequenceOf[Revocation]:
         """See `Store.list_revocations`."""
@@ -269,6 +284,9 @@ class MemoryStore(Store):
         present = self._leases.get(lease.scope)
         if present is None or present.token != lease.token:
             raise LeaseLost(lease, None if present is None else present.token)
+
+    def _documents(self) -> SequenceOf[Document]:
+        return [shelf.document for shelf in self._shelves.values()]
 
     def _shelf(self, document: DocumentId) -> _Shelf:
         shelf = self._shelves.get(document)

@@ -7,13 +7,14 @@ is run, and the fast path of an append, is in `sqlite` and `postgres`.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, Connection, make_url
 
 from quorate_protocol.ids import DocumentId, DocumentName, Sequence, UserId
 from quorate_storage import (
@@ -24,9 +25,13 @@ from quorate_storage import (
     revocation_rows,
     version_rows,
 )
+from quorate_storage.act_rows import write_acts
+from quorate_storage.act_stores import Attribution
+from quorate_storage.acts import Act, SetAside
 from quorate_storage.batches import batch_of
 from quorate_storage.databases import Database, SqlSettings
 from quorate_storage.postgres import PostgresDatabase
+from quorate_storage.sql_acts import SqlActs, with_act
 from quorate_storage.sqlite import SqliteDatabase
 from quorate_storage.stores import (
     Document,
@@ -34,7 +39,6 @@ from quorate_storage.stores import (
     LogEntry,
     LogSize,
     Revocation,
-    SetAside,
     Snapshot,
     Store,
     StoredState,
@@ -42,7 +46,7 @@ from quorate_storage.stores import (
 )
 
 
-class SqlStore(Store):
+class SqlStore(SqlActs, Store):
     """A store on the database of a URL: `sqlite:///{file}` or `postgresql://...`.
 
     The driver (aiosqlite, asyncpg) may be named in the URL and need not be.
@@ -80,10 +84,12 @@ class SqlStore(Store):
         at: float,
         lease: Lease,
         seed: bytes = b"",
+        act: Act | None = None,
     ) -> Document:
         """See `Store.create`."""
         new = catalogue_rows.NewDocument(name=name, kind=kind, by=by, at=at, seed=seed)
-        return await self._database.write(partial(catalogue_rows.create_document, new=new, lease=lease))
+        work = partial(catalogue_rows.create_document, new=new, lease=lease)
+        return await self._database.write(with_act(work, act, at))
 
     async def find(self, name: DocumentName) -> Document | None:
         """See `Store.find`."""
@@ -101,25 +107,31 @@ class SqlStore(Store):
         page = catalogue_rows.Page(prefix=prefix, after=after, limit=limit, include_deleted=include_deleted)
         return await self._database.read(partial(catalogue_rows.list_documents, page=page))
 
-    async def delete(self, document: DocumentId, *, by: UserId, at: float, lease: Lease) -> Document:
+    async def delete(
+        self, document: DocumentId, *, by: UserId, at: float, lease: Lease, act: Act | None = None
+    ) -> Document:
         """See `Store.delete`."""
-        return await self._database.write(
-            partial(catalogue_rows.delete_document, document=document, by=by, at=at, lease=lease)
-        )
+        work = partial(catalogue_rows.delete_document, document=document, by=by, at=at, lease=lease)
+        return await self._database.write(with_act(work, act, at))
 
-    async def restore(self, document: DocumentId, *, at: float, lease: Lease) -> Document:
+    async def restore(self, document: DocumentId, *, at: float, lease: Lease, act: Act | None = None) -> Document:
         """See `Store.restore`. The time is not kept: a living document has none of its own."""
-        del at
-        return await self._database.write(partial(catalogue_rows.restore_document, document=document, lease=lease))
+        work = partial(catalogue_rows.restore_document, document=document, lease=lease)
+        return await self._database.write(with_act(work, act, at))
 
     # The log
 
-    async def append(self, entries: SequenceOf[LogEntry], *, lease: Lease) -> None:
+    async def append(self, entries: SequenceOf[LogEntry], *, lease: Lease, acts: SequenceOf[Act] = ()) -> None:
         """See `Store.append`."""
         batch = batch_of(entries)
-        if batch.is_plain and await self._database.append(batch, lease):
+        if not acts and await self._database.append(batch, lease):
             return
-        await self._database.write(partial(log_rows.append_with_care, batch=batch, lease=lease))
+
+        def append(connection: Connection) -> None:
+            log_rows.append_with_care(connection, batch, lease)
+            write_acts(connection, acts, time.time())
+
+        await self._database.write(append)
 
     async def load(self, document: DocumentId) -> StoredState:
         """See `Store.load`."""
@@ -133,9 +145,12 @@ class SqlStore(Store):
         """See `Store.log_size`."""
         return await self._database.read(partial(log_rows.log_size, document=document))
 
-    async def replace_tail(self, snapshot: Snapshot, *, lease: Lease) -> int:
+    async def replace_tail(
+        self, snapshot: Snapshot, *, lease: Lease, attributions: SequenceOf[Attribution] = ()
+    ) -> int:
         """See `Store.replace_tail`."""
-        return await self._database.write(partial(log_rows.replace_tail, snapshot=snapshot, lease=lease))
+        work = partial(log_rows.replace_tail, snapshot=snapshot, lease=lease, kept=attributions)
+        return await self._database.write(work)
 
     # Versions
 
@@ -173,9 +188,10 @@ class SqlStore(Store):
 
     # Revocations
 
-    async def revoke(self, revocation: Revocation) -> None:
+    async def revoke(self, revocation: Revocation, *, act: Act | None = None) -> None:
         """See `Store.revoke`."""
-        await self._database.write(partial(revocation_rows.revoke, revocation=revocation))
+        work = partial(revocation_rows.revoke, revocation=revocation)
+        await self._database.write(with_act(work, act, revocation.at))
 
     async def list_revocations(self) -> SequenceOf[Revocation]:
         """See `Store.list_revocations`."""

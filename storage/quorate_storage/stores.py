@@ -9,12 +9,15 @@ A third party's store is right when it passes `quorate_storage.testing`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
-from quorate_protocol.ids import DocumentId, DocumentName, Sequence, UserId
+from quorate_protocol.ids import ClientId, DocumentId, DocumentName, Sequence, UserId
+from quorate_storage.act_stores import ActStore, Attribution
+from quorate_storage.acts import Act, SetAside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,34 +41,14 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetAside:
-    """An update that is not in the log: refused by a rule, or poison for the engine.
-
-    `cause` is `"refused"` (a proposal of its author) or `"poison"` (it broke the engine).
-    """
-
-    document: DocumentId
-    cause: str
-    update: bytes
-    author: UserId
-    reason: str
-    at: float
-    id: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
-    """One committed or to-be-committed update: its place, its bytes, its author and its time.
-
-    `beside` is set aside in the same transaction as the update is written. It is not read back with it.
-    """
+    """One committed or to-be-committed update: its place, its bytes, its author and its time."""
 
     document: DocumentId
     sequence: Sequence
     update: bytes
     author: UserId
     at: float
-    beside: tuple[SetAside, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +68,15 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredState:
-    """All that is needed to rebuild a document: apply `snapshot`, then `tail` in order."""
+    """All that is needed to rebuild a document: apply `snapshot`, then `tail` in order.
+
+    `writers` says whose each client id is that has written in it.
+    """
 
     document: Document
     snapshot: Snapshot | None
     tail: tuple[LogEntry, ...]
+    writers: Mapping[ClientId, UserId] = field(default_factory=dict[ClientId, UserId])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,12 +126,13 @@ class LogSize:
     newest_at: float = field(default=0.0)
 
 
-class Store(Protocol):
+class Store(ActStore, Protocol):
     """A durable store of documents. Whatever a method returned from is on disk.
 
     Every method raises `StorageUnavailable` when the database cannot be reached or fails; unless
     the method says otherwise, calling it again is then safe. Methods that take a `lease` raise
-    `LeaseLost`, with nothing written, when its token is not the newest of its scope.
+    `LeaseLost`, with nothing written, when its token is not the newest of its scope. An `act` is
+    written in the same transaction, and not at all when nothing else was.
     """
 
     async def __aenter__(self) -> Self:
@@ -175,6 +163,7 @@ class Store(Protocol):
         at: float,
         lease: Lease,
         seed: bytes = b"",
+        act: Act | None = None,
     ) -> Document:
         """Add a document, together with its seed as update 1 when `seed` is not empty.
 
@@ -200,7 +189,9 @@ class Store(Protocol):
         """Return up to `limit` documents by name (ordered by code point), those after `after`."""
         ...
 
-    async def delete(self, document: DocumentId, *, by: UserId, at: float, lease: Lease) -> Document:
+    async def delete(
+        self, document: DocumentId, *, by: UserId, at: float, lease: Lease, act: Act | None = None
+    ) -> Document:
         """Turn a document into a tombstone of the next epoch; log and snapshot stay for `restore`.
 
         Deleting a tombstone changes nothing and returns it.
@@ -210,7 +201,7 @@ class Store(Protocol):
         """
         ...
 
-    async def restore(self, document: DocumentId, *, at: float, lease: Lease) -> Document:
+    async def restore(self, document: DocumentId, *, at: float, lease: Lease, act: Act | None = None) -> Document:
         """Turn a tombstone back into a document with the next epoch; the living is returned as is.
 
         Raises:
@@ -220,11 +211,11 @@ class Store(Protocol):
 
     # The log
 
-    async def append(self, entries: SequenceOf[LogEntry], *, lease: Lease) -> None:
-        """Write updates of any number of documents and what is beside them, all or none.
+    async def append(self, entries: SequenceOf[LogEntry], *, lease: Lease, acts: SequenceOf[Act] = ()) -> None:
+        """Write updates of any number of documents and the acts that belong to them, all or none.
 
-        Appending again what is there already, byte for byte, is a success: after
-        `StorageUnavailable` the same entries are simply appended again.
+        Appending again what is there already, byte for byte, is a success, and an act is written once:
+        after `StorageUnavailable` the same entries and acts are simply appended again.
 
         Raises:
             SequenceConflict: an entry's place is taken by another update, or leaves a gap; names
@@ -251,8 +242,12 @@ class Store(Protocol):
         """Return how much tail a document has beyond its snapshot."""
         ...
 
-    async def replace_tail(self, snapshot: Snapshot, *, lease: Lease) -> int:
+    async def replace_tail(
+        self, snapshot: Snapshot, *, lease: Lease, attributions: SequenceOf[Attribution] = ()
+    ) -> int:
         """Write a snapshot and drop the updates it covers and older snapshots, in one transaction.
+
+        `attributions` say who wrote the updates that are dropped, and are kept.
 
         Returns:
             How many updates were dropped. 0, and nothing is written, when a snapshot that reaches
@@ -302,7 +297,7 @@ class Store(Protocol):
 
     # Revocations
 
-    async def revoke(self, revocation: Revocation) -> None:
+    async def revoke(self, revocation: Revocation, *, act: Act | None = None) -> None:
         """Keep a revocation for good. Revoking again adds another row, which changes nothing."""
         ...
 

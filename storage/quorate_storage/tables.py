@@ -22,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData()
@@ -92,6 +93,158 @@ set_aside = Table(
     Column("reason", Text, nullable=False),
     Column("at", Double, nullable=False),
     Index("set_aside_by_document", "document_id", "id"),
+)
+
+writers = Table(
+    "writers",
+    metadata,
+    Column("document_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("client_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("user_id", Text, nullable=False),
+)
+
+attributions = Table(
+    "attributions",
+    metadata,
+    Column("document_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("first", BigInteger, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+    Column("packed", LargeBinary, nullable=False),
+)
+
+acts = Table(
+    "acts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", Double, nullable=False),
+    Index("acts_by_time", "at"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("chain", LargeBinary, nullable=False),
+    Column("artifact", Text),
+    Index("audit_by_artifact", "artifact", "sequence"),
+)
+
+# One row. Its lock puts the events of all writers in one order.
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+    Column("chain", LargeBinary, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+)
+
+# What the chain holds commitments to. Erasing a row leaves every proof valid.
+audit_texts = Table(
+    "audit_texts",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("field", Text, primary_key=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("type", Text, nullable=False),
+    Column("document", Name, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Index("changes_by_document", "document", "position"),
+)
+
+# One row. Its lock makes positions visible in their order: no reader can step over one that commits late.
+feed_head = Table(
+    "feed_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+)
+
+announcements = Table(
+    "announcements",
+    metadata,
+    Column("document_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, nullable=False),
+)
+
+wake_ups = Table(
+    "wake_ups",
+    metadata,
+    Column("engine", Text, primary_key=True),
+    Column("artifact", Name, primary_key=True),
+    Column("at", Double, nullable=False),
+    Index("wake_ups_by_time", "at"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("engine", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("artifact", Text),
+    Column("payload", Text, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    UniqueConstraint("engine", "key", name="outbox_once"),
+    Index("outbox_by_time", "state", "due_at"),
+)
+
+replies = Table(
+    "replies",
+    metadata,
+    Column("actor", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Index("replies_by_time", "at"),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("scope", Name, primary_key=True),
+    Column("principal", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+engine_values = Table(
+    "engine_values",
+    metadata,
+    Column("engine", Text, primary_key=True),
+    Column("key", Name, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("reader", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
 )
 
 revocations = Table(

@@ -8,9 +8,10 @@ from collections.abc import Sequence as SequenceOf
 from sqlalchemy import Connection, func, insert, select
 
 from quorate_protocol.ids import DocumentId, Sequence, UserId
+from quorate_storage.acts import SetAside
 from quorate_storage.catalogue_rows import read_document
 from quorate_storage.lease_rows import check_lease
-from quorate_storage.stores import Lease, SetAside, Version
+from quorate_storage.stores import Lease, Version
 from quorate_storage.tables import AnyRow, versions
 from quorate_storage.tables import set_aside as aside
 

@@ -21,18 +21,15 @@ from quorate_protocol.awareness import AwarenessEntry, encode_awareness
 from quorate_protocol.closing import CloseCode
 from quorate_protocol.ids import ClientId, DocumentName, UserId
 from quorate_protocol.varints import write_var_string
-from quorate_server.access import Access
 from quorate_server.channels import EXTENSION
 from quorate_server.connections import Connection, House
 from quorate_server.folding import load, state_hash
 from quorate_server.hocuspocus_endpoint import HocuspocusConnection
 from quorate_server.room import Room
-from quorate_server.rooms import Rooms
-from quorate_server.tokens import OpenAuthenticator
 from quorate_server.users import User
 from quorate_server.y_websocket_endpoint import YWebSocketConnection
 from tests.fuzz.mutations import mutate
-from tests.server.houses import Guest, open_room, open_rooms, until
+from tests.server.houses import Guest, house_of, open_room, open_rooms, until
 
 ROUND = 1500
 """Cases against one document; then its log is replayed and the next one is opened."""
@@ -77,7 +74,7 @@ class Attack:
         if dialect == "y-websocket":
             user = User(id=UserId("mallory"), name="Mallory")
             plain = YWebSocketConnection(house, scope, nothing, nothing, name=room.name, user=user)
-            plain.enter(room, may_write=True)
+            plain.enter(room, may_write=True, may_comment=True)
             self.connection = plain
         else:
             self.connection = HocuspocusConnection(house, scope, nothing, nothing)
@@ -88,13 +85,6 @@ class Attack:
         self.connection.leave_all()
         if isinstance(self.connection, HocuspocusConnection):
             self.connection._deadline.cancel()
-
-
-def house_of(rooms: Rooms) -> House:
-    return House(
-        rooms=rooms, access=Access(), authenticator=OpenAuthenticator(), limits=rooms.limits,
-        metrics=rooms.metrics, connections=set(),
-    )  # fmt: skip
 
 
 def genuine_frames(name: str, rng: random.Random) -> Iterator[bytes]:

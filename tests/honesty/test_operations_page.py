@@ -21,7 +21,7 @@ END = "<!-- /settings -->"
 def settings_table() -> str:
     rows = ["| setting | default | what it is |", "|---|---|---|"]
     for field in dataclasses.fields(Settings):
-        if field.name != "limits":
+        if field.name not in {"limits", "engine_settings"}:
             default = field.default if field.default != "" else "-"
             rows.append(f"| `{field.name}` | {default} | {field.metadata['help']} |")
     rows += ["", "| limit | default |", "|---|---|"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from quorate_protocol.awareness import AwarenessEntry
 from quorate_protocol.ids import ClientId, UserId
 from quorate_protocol.limits import Limits
-from quorate_protocol.presence import Presence, PresenceChange, RefusedEntry
+from quorate_protocol.presence import FORGED, Presence, PresenceChange, RefusedEntry
 from quorate_protocol.varints import MAX_SAFE_INTEGER
 
 _FREE = Limits(awareness_changes_per_second=1e6)
@@ -115,9 +115,16 @@ class TestOwners:
 
         change = room.hears("eve", _entry(1, 9, '{"user":{"name":"ada"}}'))
 
-        assert change.refused == [RefusedEntry(ClientId(1), "foreign_client")]
+        assert change.refused == [RefusedEntry(ClientId(1), FORGED)]
         assert change.changed == []
         assert room.present() == {1: 1}
+
+    def test_repeating_what_one_heard_of_others_is_no_forgery(self) -> None:
+        """Stock clients do this with every change that they hear of."""
+        room = Room()
+        room.hears("ada", _entry(1, 1))
+
+        assert room.hears("eve", _entry(1, 1)).refused == []
 
     def test_nobody_removes_somebody_else(self) -> None:
         """Stock clients do this when they have missed a renewal."""

@@ -137,6 +137,34 @@ def test_deleted_ranges() -> None:
     assert update_ends(update) == {}
 
 
+_AFTER_5 = "84 01 05 01 61"
+"""A character behind operation 5 of client 1."""
+
+
+@pytest.mark.parametrize(
+    ("update", "is_typing"),
+    [
+        (_update(_AFTER_5, clock=6), True),
+        (_update("c4 01 05 02 09 01 61", clock=6), True),  # before somebody else's
+        (_update(_AFTER_5, "84 01 06 01 62", clock=6), True),
+        (_update(_AFTER_5, clock=7), False),  # not the one right before
+        (_update(_AFTER_5, clock=5), False),  # itself
+        (_update("84 02 05 01 61", clock=6), False),  # another client's
+        (_update("44 01 05 01 61", clock=6), False),  # in front of it
+        (_update("88 01 05 01 7e", clock=6), False),  # a value
+        (_update(f"04 {_ROOT_T} 01 61"), False),
+        (_update(_AFTER_5, "00 01", clock=6), False),
+        (_update(_AFTER_5, "84 01 05 01 62", clock=6), False),
+        (_update(_AFTER_5, clock=6, deletes="01 01 01 05 01"), False),
+        (_update(deletes="01 01 01 05 01"), False),
+        (EMPTY_UPDATE, False),
+        (bytes.fromhex(f"02 01 01 06 {_AFTER_5} 01 02 06 84 02 05 01 61 00"), False),  # two clients
+    ],
+)
+def test_typing_goes_on_right_behind_what_its_client_wrote(update: bytes, *, is_typing: bool) -> None:
+    assert measure_update(update).is_typing is is_typing
+
+
 def test_an_empty_update_says_nothing() -> None:
     assert decode_update(EMPTY_UPDATE) == DecodedUpdate((), ())
     assert is_covered(EMPTY_UPDATE, {})

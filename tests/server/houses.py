@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -15,13 +17,23 @@ from quorate_protocol.ids import DocumentName, UserId
 from quorate_protocol.limits import DEFAULT_LIMITS, Limits
 from quorate_protocol.messages import SyncStep1, SyncUpdate
 from quorate_protocol.y_websocket import YWebSocketConnection
+from quorate_server.access import Access
+from quorate_server.commands import Commands
+from quorate_server.connections import House
+from quorate_server.core_commands import core_commands
+from quorate_server.engine_house import EngineHouse
 from quorate_server.frames import Frames
-from quorate_server.guards import Guard
+from quorate_server.guards import Guard, GuardedUpdate
+from quorate_server.hooks import Engine
 from quorate_server.metrics import Metrics
 from quorate_server.room import Room
 from quorate_server.rooms import Rooms, Seeder, no_seed
+from quorate_server.sealing import Sealer
 from quorate_server.sessions import Encoder, HocuspocusEncoder, Session, YWebSocketEncoder
+from quorate_server.settings import Settings
+from quorate_server.tokens import OpenAuthenticator
 from quorate_server.users import User
+from quorate_storage.acts import Change
 from quorate_storage.compaction import CompactionRule
 from quorate_storage.journal import Journal, JournalSettings
 from quorate_storage.leases import LeaseKeeper
@@ -156,3 +168,80 @@ async def open_room(rooms: Rooms, name: str = "text/a", *, by: str = "anna") -> 
 
 def hocuspocus(name: str = "text/a") -> Encoder:
     return HocuspocusEncoder(name)
+
+
+def house_of(rooms: Rooms) -> House:
+    """What connections work with, around rooms that are open; everybody is let in."""
+    settings = Settings(open=True, data=tempfile.mkdtemp(prefix="quorate-"))
+    access = Access()
+    rooms.ledger.listen(access.follow)
+    return House(
+        rooms=rooms,
+        access=access,
+        authenticator=OpenAuthenticator(),
+        limits=rooms.limits,
+        metrics=rooms.metrics,
+        connections=set(),
+        commands=Commands(store=rooms.store, rooms=rooms, access=access, metrics=rooms.metrics),
+        engines=EngineHouse((), settings, rooms.metrics),
+        sealer=Sealer(rooms.store, settings),
+    )
+
+
+@dataclass(frozen=True)
+class RuleOf:
+    """A guard that sees edits of one root."""
+
+    judge: Callable[[GuardedUpdate], None]
+    root: str = "text"
+
+    def guarded_roots(self, name: DocumentName) -> frozenset[str]:
+        return frozenset({self.root})
+
+    def guard(self, update: GuardedUpdate) -> None:
+        self.judge(update)
+
+
+@asynccontextmanager
+async def open_house(
+    *engines: Engine, store: Store | None = None, settings: Settings | None = None, **changes: Any
+) -> AsyncIterator[House]:
+    """Rooms, commands and engines at work over a store, as in a running server, without sockets."""
+    settings = settings or Settings(open=True, data=tempfile.mkdtemp(prefix="quorate-"))
+    metrics = Metrics()
+    house_of_engines = EngineHouse(engines, settings, metrics)
+    async with open_rooms(store, guards=[house_of_engines], **changes) as rooms:
+        rooms.metrics = metrics
+        house = replace(house_of(rooms), engines=house_of_engines)
+        house.access.follow(await rooms.store.list_grants())
+        for spec in core_commands(house.access):
+            house.commands.register(spec)
+        await rooms.announcer.recover(rooms.store)
+        announcing = asyncio.create_task(rooms.announcer.run())
+        try:
+            async with house_of_engines.running(
+                rooms=rooms, store=rooms.store, access=house.access, commands=house.commands
+            ):
+                yield house
+        finally:
+            announcing.cancel()
+            await asyncio.gather(announcing, return_exceptions=True)
+            rooms.announcer.flush()
+            await rooms.journal.flush()
+
+
+def person(name: str, *, role: str = "editor", groups: tuple[str, ...] = ()) -> User:
+    """Somebody who proved who they are."""
+    return User(id=UserId(name), name=name.title(), role=role, groups=frozenset(groups))
+
+
+async def audit_of(rooms: Rooms, *types: str) -> list[dict[str, Any]]:
+    """The bodies of the audit events of some types, in order."""
+    found = await rooms.store.read_audit(after=0)
+    bodies = [json.loads(record.body) for record in found]
+    return [body for body in bodies if not types or body["type"] in types]
+
+
+async def changes_of(rooms: Rooms, *types: str) -> list[Change]:
+    """The changes of some types, in order."""
+    return [one for one in await rooms.store.read_changes(after=0) if not types or one.type in types]

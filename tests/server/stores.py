@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from quorate_storage.acts import Act
 from quorate_storage.memory import MemoryStore
 from quorate_storage.stores import Lease, LogEntry
 
@@ -24,11 +25,11 @@ class HeldStore(MemoryStore):
     def release(self) -> None:
         self._open.set()
 
-    async def append(self, entries: Sequence[LogEntry], *, lease: Lease) -> None:
+    async def append(self, entries: Sequence[LogEntry], *, lease: Lease, acts: Sequence[Act] = ()) -> None:
         self.is_waiting = not self._open.is_set()
         await self._open.wait()
         self.is_waiting = False
-        await super().append(entries, lease=lease)
+        await super().append(entries, lease=lease, acts=acts)
 
     async def steal_lease(self) -> None:
         """Take the lease over, as another process does once it has run out."""

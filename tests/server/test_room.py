@@ -10,7 +10,7 @@ from pycrdt import Doc, Map
 
 from quorate_protocol.errors import LimitExceeded
 from quorate_protocol.ids import DocumentName, UserId
-from quorate_server.documents import Applied, LiveDocument, render_json
+from quorate_server.documents import Applied, Extents, LiveDocument, render_json
 from quorate_server.errors import (
     DocumentDeleted,
     DocumentTooLarge,
@@ -24,10 +24,13 @@ from quorate_server.guards import GuardedUpdate
 from quorate_server.seeding import text_seed
 from quorate_server.users import User
 from quorate_storage.compaction import CompactionRule
-from tests.server.houses import Guest, hocuspocus, open_room, open_rooms, until
+from tests.server.houses import Guest, RuleOf, hocuspocus, open_room, open_rooms, until
 from tests.server.stores import HeldStore
 
 SAVED = b"\x06text/a\x08\x01"
+PLAIN = "any room"
+"""A document that is no artifact: what comes early waits in it, since nobody judges its edits."""
+
 NOT_SAVED = b"\x06text/a\x08\x00"
 
 
@@ -99,7 +102,7 @@ async def test_a_viewer_gets_status_0_for_edits_and_1_for_a_step_2_without_news(
 
 async def test_an_update_that_waits_is_durable_and_acknowledged_once_it_takes_effect() -> None:
     async with open_rooms() as rooms:
-        room = await open_room(rooms)
+        room = await open_room(rooms, PLAIN)
         anna, ben = Guest(room, "anna", encoder=hocuspocus()), Guest(room, "ben")
         anna.made.clear()
         anna.text += "a"
@@ -128,12 +131,12 @@ async def test_waiting_updates_survive_compaction_and_reload() -> None:
     root["a"] = 1
     root["b"] = 2
     async with open_rooms(rule=CompactionRule(tail_entries=1)) as rooms:
-        room = await open_room(rooms)
+        room = await open_room(rooms, PLAIN)
         anna = Guest(room, "anna")
         anna.send(made[1])
         await until(lambda: rooms.metrics.compactions.labels("folded")._value.get() == 1, "folded")
         room.end(Unavailable("reload"))
-        again = await open_room(rooms)
+        again = await open_room(rooms, PLAIN)
         assert again.live.waiting == (made[1],)
         await again.write(anna.user, made[0])
         assert render_json(await again.read()) == {"m": {"a": 1.0, "b": 2.0}}
@@ -142,7 +145,7 @@ async def test_waiting_updates_survive_compaction_and_reload() -> None:
 
 async def test_too_much_that_waits_ends_its_author() -> None:
     async with open_rooms(waiting_bytes=100) as rooms:
-        room = await open_room(rooms)
+        room = await open_room(rooms, PLAIN)
         anna = Guest(room, "anna")
         anna.text += "never sent"
         anna.made.clear()
@@ -159,7 +162,7 @@ def no_swearing(proposed: GuardedUpdate) -> None:
 
 
 async def test_law_a_refused_edit_leaves_no_trace_and_its_author_converges() -> None:
-    async with open_rooms(guards=[no_swearing]) as rooms:
+    async with open_rooms(guards=[RuleOf(no_swearing)]) as rooms:
         room = await open_room(rooms)
         anna, _ben = Guest(room, "anna"), Guest(room, "ben", encoder=hocuspocus())
         anna.type("hello ")
@@ -187,7 +190,7 @@ async def test_law_a_refused_edit_leaves_no_trace_and_its_author_converges() -> 
 
 
 async def test_a_refused_author_on_hocuspocus_gets_status_0() -> None:
-    async with open_rooms(guards=[no_swearing]) as rooms:
+    async with open_rooms(guards=[RuleOf(no_swearing)]) as rooms:
         room = await open_room(rooms)
         ben = Guest(room, "ben", encoder=hocuspocus())
         ben.type("damn")
@@ -200,7 +203,7 @@ async def test_a_refused_deletion_comes_back_for_everybody() -> None:
         if proposed.update.deletes:
             raise Refused("nothing may be deleted")
 
-    async with open_rooms(guards=[no_deleting]) as rooms:
+    async with open_rooms(guards=[RuleOf(no_deleting)]) as rooms:
         room = await open_room(rooms)
         anna, ben = Guest(room, "anna"), Guest(room, "ben")
         anna.type("precious")
@@ -232,10 +235,10 @@ async def test_an_engine_panic_costs_the_poison_only(monkeypatch: pytest.MonkeyP
         broken = room.live
         genuine = LiveDocument.apply
 
-        def apply(self: LiveDocument, updates: list[bytes]) -> Applied:
+        def apply(self: LiveDocument, updates: list[bytes], extents: Extents | None = None) -> Applied:
             if poison in updates:
                 raise EnginePanic(tuple(updates), "PanicException")
-            return genuine(self, updates)
+            return genuine(self, updates, extents)
 
         monkeypatch.setattr(LiveDocument, "apply", apply)
         anna.type("during ")
@@ -489,7 +492,7 @@ async def test_readers_and_writers_are_told_when_their_batch_can_never_be_writte
 async def test_an_update_with_a_gap_is_answered_when_it_is_durable() -> None:
     script = User(id=UserId("script"), name="")
     async with open_rooms() as rooms:
-        room = await open_room(rooms)
+        room = await open_room(rooms, PLAIN)
         anna = Guest(room, "anna")
         anna.text += "never sent"
         anna.made.clear()

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from enum import Enum, auto
 
+from quorate_storage.acts import Act
 from quorate_storage.errors import StorageUnavailable
 from quorate_storage.memory import MemoryStore
 from quorate_storage.stores import Lease, LogEntry
@@ -33,7 +34,7 @@ class ScriptedStore(MemoryStore):
         self.waiting = asyncio.Event()
         self.appends: list[list[LogEntry]] = []
 
-    async def append(self, entries: Sequence[LogEntry], *, lease: Lease) -> None:
+    async def append(self, entries: Sequence[LogEntry], *, lease: Lease, acts: Sequence[Act] = ()) -> None:
         self.appends.append(list(entries))
         step = self.plan.popleft() if self.plan else None
         self.waiting.set()
@@ -42,6 +43,6 @@ class ScriptedStore(MemoryStore):
             raise step
         if step is Fault.BEFORE:
             raise StorageUnavailable("as planned, before")
-        await super().append(entries, lease=lease)
+        await super().append(entries, lease=lease, acts=acts)
         if step is Fault.AFTER:
             raise StorageUnavailable("as planned, after")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 
 from quorate_protocol.ids import DocumentId
+from quorate_storage.acts import Act
 from quorate_storage.errors import (
     DocumentMissing,
     LeaseLost,
@@ -398,10 +399,10 @@ async def test_a_value_that_does_not_fit_fails_alone(poisoned: int) -> None:
     """What no attempt can commit is found, whichever it is, and keeps nothing else back."""
 
     class Picky(ScriptedStore):
-        async def append(self, entries: list[LogEntry], *, lease: Lease) -> None:  # type: ignore[override]  # narrower on purpose
+        async def append(self, entries: Sequence[LogEntry], *, lease: Lease, acts: Sequence[Act] = ()) -> None:
             if any(one.update == b"poison" for one in entries):
                 raise ValueRefused("poison")
-            await super().append(entries, lease=lease)
+            await super().append(entries, lease=lease, acts=acts)
 
     store = Picky()
     lease = await new_lease(store)

@@ -62,7 +62,7 @@ async def test_a_newer_schema_is_left_alone(url: str) -> None:
         async with SqlStore(url):
             pass
 
-    assert (caught.value.found, caught.value.newest_known) == ("9999", "0001")
+    assert (caught.value.found, caught.value.newest_known) == ("9999", "0002")
 
 
 async def test_several_stores_start_at_once(url: str) -> None:

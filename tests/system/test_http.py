@@ -173,7 +173,7 @@ async def test_a_revocation_survives_a_restart(tmp_path: Path) -> None:
 async def test_the_description_names_every_endpoint_and_its_shapes(http: httpx.AsyncClient) -> None:
     described = (await http.get("/api/openapi.json")).json()
     assert described["openapi"].startswith("3.1")
-    assert set(described["paths"]) == {
+    assert set(described["paths"]) >= {
         "/api/documents",
         "/api/documents/{name}",
         "/api/restorations/{name}",
@@ -181,6 +181,16 @@ async def test_the_description_names_every_endpoint_and_its_shapes(http: httpx.A
         "/api/state-vectors/{name}",
         "/api/updates/{name}",
         "/api/revocations",
+        "/api/kinds",
+        "/api/engines",
+        "/api/changes",
+        "/api/access/{name}",
+        "/api/grants/{name}",
+        "/api/attributions/{name}",
+        "/api/proposals/{name}",
+        "/api/audit",
+        "/api/audit/checkpoint",
+        "/api/commands/access.share",
     }
     for operations in described["paths"].values():
         for operation in operations.values():

@@ -14,6 +14,7 @@ its "auto" mode. `FabricContract` is used likewise, with a fixture `connect`.
 
 from __future__ import annotations
 
+from quorate_storage.testing.act_contract import ActContract
 from quorate_storage.testing.catalogue_contract import CatalogueContract
 from quorate_storage.testing.fabric_contract import Connect, FabricContract
 from quorate_storage.testing.lease_contract import LeaseContract
@@ -21,6 +22,7 @@ from quorate_storage.testing.log_contract import LogContract
 from quorate_storage.testing.version_contract import VersionContract
 
 __all__ = [
+    "ActContract",
     "CatalogueContract",
     "Connect",
     "FabricContract",
@@ -31,5 +33,5 @@ __all__ = [
 ]
 
 
-class StoreContract(CatalogueContract, LogContract, VersionContract, LeaseContract):
+class StoreContract(CatalogueContract, LogContract, VersionContract, LeaseContract, ActContract):
     """All that a store must do. A subclass adds the fixture `store`."""

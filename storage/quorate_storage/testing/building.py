@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from quorate_protocol.ids import DocumentId, DocumentName, Sequence, UserId
-from quorate_storage.stores import Document, Lease, LogEntry, SetAside, Snapshot, Store, Version
+from quorate_storage.acts import SetAside
+from quorate_storage.stores import Document, Lease, LogEntry, Snapshot, Store, Version
 
 EDITOR = UserId("editor-1")
 START = 1_750_000_000.123456

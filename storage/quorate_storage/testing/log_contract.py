@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from quorate_protocol.ids import DocumentId, Sequence, UserId
+from quorate_storage.acts import Act
 from quorate_storage.errors import DocumentMissing, SequenceConflict
 from quorate_storage.stores import Document, Lease, LogEntry, Store
 from quorate_storage.testing.building import (
@@ -60,26 +61,26 @@ class LogContract:
         assert (await store.load(one.id)).tail == tuple(entries(one.id, 1, 2))
         assert (await store.load(two.id)).tail == tuple(entries(two.id, 1, 2))
 
-    async def test_what_is_beside_an_update_is_written_with_it_and_once(self, store: Store) -> None:
-        """What is set aside with an update is there when the update is, however often it is appended."""
+    async def test_an_act_is_written_with_its_update_and_once(self, store: Store) -> None:
+        """What an act says is there when its update is, however often both are appended."""
         async with written(store, 2) as (lease, document):
             item = aside(document.id)
-            both = [entry(document.id, 3), replace(entry(document.id, 4), beside=(item,))]
-            await store.append(both, lease=lease)
-            await store.append(both, lease=lease)
+            act = Act(rows=(item,))
+            for _ in range(2):
+                await store.append([entry(document.id, 3), entry(document.id, 4)], lease=lease, acts=[act])
 
             [kept] = await store.list_set_aside(document.id)
             assert replace(kept, id=None) == item
             assert (await store.load(document.id)).tail == tuple(entries(document.id, 1, 4))
 
-    async def test_what_is_beside_a_refused_update_is_not_written(self, store: Store) -> None:
+    async def test_an_act_of_a_refused_update_is_not_written(self, store: Store) -> None:
         """An append is all or nothing in this, too."""
         async with written(store, 2) as (lease, document):
-            wrong = replace(entry(document.id, 2, b"other"), beside=(aside(document.id),))
+            act = Act(rows=(aside(document.id),))
             with pytest.raises(SequenceConflict):
-                await store.append([wrong], lease=lease)
+                await store.append([entry(document.id, 2, b"other")], lease=lease, acts=[act])
 
-            assert not await store.list_set_aside(document.id)
+            assert await store.list_set_aside(document.id) == []
 
     async def test_appending_nothing_is_nothing(self, store: Store) -> None:
         """An append without entries succeeds."""

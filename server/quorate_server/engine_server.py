@@ -1,0 +1,114 @@
+"""`EngineServer`: what the server gives one engine; `hooks.Server` says what it promises."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from quorate_protocol.ids import DocumentName, UserId
+from quorate_protocol.names import parse_document_name
+from quorate_server.access import Access, Action
+from quorate_server.artifacts import Artifact, open_artifact
+from quorate_server.errors import Unavailable
+from quorate_server.hooks import ArtifactInfo
+from quorate_server.kinds import find_kind, kind_of
+from quorate_server.rooms import Rooms
+from quorate_server.users import User
+from quorate_server.work import Work, transact
+from quorate_storage.acts import Change, Effect, EffectOutcome
+from quorate_storage.errors import StorageUnavailable
+from quorate_storage.stores import Store
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class EngineServer:
+    """The server as one engine sees it. `settings` are the engine's own, by key."""
+
+    engine: str
+    rooms: Rooms
+    store: Store
+    access: Access
+    settings: Mapping[str, str]
+
+    def artifact(self, name: str) -> AbstractAsyncContextManager[Artifact]:
+        """Keep an artifact open."""
+        return open_artifact(self.rooms, parse_document_name(name, max_bytes=self.rooms.limits.name_bytes))
+
+    async def list_artifacts(self, kind: str, *, after: str = "", limit: int = 100) -> Sequence[ArtifactInfo]:
+        """Return artifacts of a kind by name, those after `after`."""
+        prefix = f"{kind}/"
+        found: list[ArtifactInfo] = []
+        while len(found) < limit:
+            try:
+                page = await self.store.list_documents(prefix=prefix, after=after, limit=limit)
+            except StorageUnavailable as error:
+                raise Unavailable("the database cannot be reached: try again") from error
+            found += [
+                ArtifactInfo(
+                    name=one.name, kind=kind_of(one.name), created_at=one.created_at, created_by=one.created_by
+                )
+                for one in page
+                if find_kind(one.name) is not None  # not the records
+            ]
+            if len(page) < limit:
+                break
+            after = page[-1].name
+        return found[:limit]
+
+    async def transact(self, decide: Callable[[Work], T], *artifacts: Artifact, actor: User | None = None) -> T:
+        """Run a unit of work on artifacts that are open, in the engine's name or in that of a user."""
+        name = f"engine:{self.engine}"
+        who = actor or User(id=UserId(name), name=self.engine, role="owner")
+        work = Work(who, name, engine=self.engine)
+        return await transact(self.rooms, artifacts, work, decide)
+
+    async def read_changes(self, *, after: int, limit: int = 1000) -> Sequence[Change]:
+        """Return changes of the feed beyond a position, in order."""
+        return await self.store.read_changes(after=after, limit=limit)
+
+    async def read_values(self, prefix: str = "") -> Mapping[str, bytes]:
+        """Return what the engine keeps under keys that start with a prefix."""
+        return await self.store.read_values(self.engine, prefix=prefix)
+
+    async def list_effects(self, *, state: str = "", limit: int = 100) -> Sequence[Effect]:
+        """Return the engine's effects, in a state or in any, the newest first."""
+        return await self.store.list_effects(self.engine, state=state, limit=limit)
+
+    async def retry_effect(self, effect: Effect) -> None:
+        """Make an effect due again, whatever became of it."""
+        assert effect.id is not None, "an effect that was listed has an id"
+        outcome = EffectOutcome(id=effect.id, attempts=0, state="pending", due_at=time.time())
+        await self.rooms.ledger.commit(outcome)
+
+    def principals_with(self, role: str, name: DocumentName) -> Sequence[str]:
+        """Return who was granted a role in an artifact or its kind."""
+        scopes = (name, f"kind:{kind_of(name)}")
+        found = [grant.principal for scope in scopes for grant in self.access.grants_in(scope) if grant.role == role]
+        return list(dict.fromkeys(found))
+
+    async def user_of(self, request: Request) -> User:
+        """Return who a request to one of the engine's own routes comes from."""
+        from quorate_server.requests import user_of  # noqa: PLC0415 - it knows the house, which knows us
+
+        return await user_of(request)
+
+    def require(self, user: User, action: Action, name: DocumentName) -> None:
+        """Do nothing if the policies let a user do this."""
+        self.access.require(user, action, name)
+
+    def setting(self, key: str, default: str = "") -> str:
+        """Return the engine's setting."""
+        return self.settings.get(key, default)
+
+
+def engine_settings(engine: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of one engine, of those of all: `webhooks_allow_private` is its `allow_private`."""
+    prefix = f"{engine}_"
+    return {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}

@@ -1,0 +1,120 @@
+"""`Relay`: who is in a room, and what each is told once it is durable.
+
+Batches become durable in the order in which they were handed to the journal, so everything that is said here keeps
+that order. What must not be said before all that the live document contains is durable waits behind the newest
+batch in flight.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from quorate_protocol.ids import Sequence as LogPlace
+from quorate_server.batches import Action, Batch, Failure
+from quorate_server.frames import Frames
+from quorate_server.metrics import Metrics
+from quorate_server.sessions import Encoder, Session
+from quorate_storage.journal import Journal
+
+
+class Relay:
+    """The sessions of one room and the batches in flight.
+
+    `on_durable` is told of each batch that became durable and held updates; `on_lost` why one never will be.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        metrics: Metrics,
+        *,
+        on_durable: Callable[[Batch], None],
+        on_lost: Callable[[BaseException, Batch], None],
+    ) -> None:
+        self.sessions: set[Session] = set()
+        self._groups: dict[Encoder, set[Session]] = {}
+        self._in_flight: deque[Batch] = deque()
+        self._journal = journal
+        self._metrics = metrics
+        self._on_durable = on_durable
+        self._on_lost = on_lost
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no batch is in flight."""
+        return not self._in_flight
+
+    def add(self, session: Session) -> None:
+        """Take a session in: it receives every broadcast from now on."""
+        self.sessions.add(session)
+        self._groups.setdefault(session.encoder, set()).add(session)
+
+    def remove(self, session: Session) -> None:
+        """Let a session go."""
+        self.sessions.discard(session)
+        group = self._groups[session.encoder]
+        group.discard(session)
+        if not group:
+            del self._groups[session.encoder]
+
+    def broadcast(self, make: Callable[[Encoder], list[bytes]]) -> None:
+        """Write to every session, encoding once for each dialect and address."""
+        for encoder, group in tuple(self._groups.items()):
+            frames = Frames(make(encoder))
+            for session in tuple(group):
+                session.channel.write(frames)
+
+    def commit(self, batch: Batch) -> None:
+        """Hand a batch to the journal; what is due after it follows when it is durable."""
+        act = batch.act()
+        if not batch.entries and act is None:
+            self.after_commit(lambda: self._deliver(batch), batch.give_up)
+            return
+        self.enlist(batch)
+        self._journal.append(batch.entries, lambda error: self.committed(batch, error), act)
+
+    def enlist(self, batch: Batch) -> None:
+        """Count a batch as in flight that somebody else hands to the journal, and then calls `committed` for."""
+        self._in_flight.append(batch)
+
+    def committed(self, batch: Batch, error: BaseException | None) -> None:
+        """Relay and acknowledge a batch that is durable now, or tell that it never will be."""
+        first = self._in_flight.popleft()
+        assert first is batch, "the journal promises the order of appends"
+        if error is not None:
+            self._on_lost(error, batch)
+            return
+        self._metrics.committed(len(batch.entries))
+        self._deliver(batch)
+        self._on_durable(batch)
+
+    def after_commit(self, action: Action, otherwise: Failure | None = None) -> None:
+        """Run `action` once all that was handed to the journal is durable: now, if it is.
+
+        `otherwise` is told why when it never will be.
+        """
+        if not self._in_flight:
+            action()
+            return
+        self._in_flight[-1].then.append(action)
+        if otherwise is not None:
+            self._in_flight[-1].otherwise.append(otherwise)
+
+    def _deliver(self, batch: Batch) -> None:
+        if batch.relays:
+            self.broadcast(lambda encoder: [encoder.update(update) for update in batch.relays])
+            self._metrics.relayed(len(batch.relays) * len(self.sessions))
+        for session, count in batch.acknowledged:
+            acknowledge(session, count)
+        for incoming in batch.waiting:
+            incoming.resolve(batch.entries[-1].sequence if batch.entries else LogPlace(batch.last_place))
+        for action in batch.then:
+            action()
+
+
+def acknowledge(session: Session, count: int) -> None:
+    """Tell the author of `count` updates that they are durable."""
+    saved = session.encoder.saved(saved=True)
+    if saved is not None:
+        session.send(*([saved] * count))

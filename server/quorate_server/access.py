@@ -43,6 +43,9 @@ class Action(enum.StrEnum):
     ADMINISTER = "administer"
 
 
+EVERYTHING = DocumentName("*")
+"""Stands for the server as a whole, where something is done to no document in particular. No document is called so."""
+
 ROLES = ("guest", "viewer", "commenter", "reviewer", "editor", "owner")
 """The roles, the weakest first."""
 
@@ -131,6 +134,8 @@ class Access:
     def roles_of(self, user: User, name: DocumentName) -> tuple[HeldRole, ...]:
         """Return every role that somebody holds in an artifact or its record, and why."""
         held = [HeldRole(role=user.role)]
+        if name == EVERYTHING:
+            return tuple(held)  # no grant in a document reaches beyond documents
         principals = [f"user:{user.id}"] if user.is_proven else []
         principals += [f"group:{group}" for group in sorted(user.groups)]
         artifact = artifact_of(name)

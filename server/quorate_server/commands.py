@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quorate_protocol.ids import DocumentName
 from quorate_protocol.names import parse_document_name
-from quorate_server.access import Access, Action
+from quorate_server.access import EVERYTHING, Access, Action
 from quorate_server.artifacts import Artifact, open_artifact
 from quorate_server.errors import CommandUnknown, Conflict, KeyReused, MalformedUpdate, Refused, Unavailable
 from quorate_server.metrics import Metrics
@@ -94,6 +94,7 @@ class Call:
     spec: AnySpec
     key: str = ""
     fingerprint: bytes = b""
+    about: DocumentName | None = None
     _open: list[Artifact] = field(default_factory=list[Artifact])
 
     def require(self, action: Action, name: DocumentName) -> None:
@@ -129,7 +130,7 @@ class Call:
         """
 
         def finish(work: Work, answer: A) -> None:
-            work.audit(f"command.{self.spec.name}", facts={"key": self.key} if self.key else {})
+            work.audit(f"command.{self.spec.name}", self.about, facts={"key": self.key} if self.key else {})
             if self.key:
                 content = answer.model_dump(mode="json")
                 work.add(
@@ -201,10 +202,11 @@ class Commands:
             command = spec.command.model_validate(values)
         call = Call(user=user, via=via, rooms=self._rooms, access=self._access, spec=spec, key=key)
         call.fingerprint = _fingerprint(name, command)
+        call.about = _artifact_of(command)
         try:
             return await self._once(call, command)
         except Refused as refusal:
-            self._audit_refusal(call, command, refusal)
+            self._audit_refusal(call, refusal)
             raise
         except StorageUnavailable as error:
             raise Unavailable("the database cannot be reached: try again") from error
@@ -239,27 +241,31 @@ class Commands:
         if reason is not None:
             raise Unavailable(reason)
         if spec.permission is not None:
-            named = getattr(command, "artifact", "*")
-            call.require(spec.permission, DocumentName(str(named)))
+            call.require(spec.permission, call.about or EVERYTHING)
         answer: Answer = await spec.handler(call, command)
         self._metrics.commands.labels(spec.name, "done").inc()
         return answer
 
-    def _audit_refusal(self, call: Call, command: Command, refusal: Refused) -> None:
+    def _audit_refusal(self, call: Call, refusal: Refused) -> None:
         """Account for a command that was refused; nobody waits for that."""
         self._metrics.commands.labels(call.spec.name, "refused").inc()
-        artifact = getattr(command, "artifact", None)
         facts = {"command": call.spec.name, "code": refusal.code, "key": call.key}
         event = AuditEvent(
             type="command.refused",
             at=time.time(),
             actor=call.user.id,
             via=call.via,
-            artifact=DocumentName(artifact) if isinstance(artifact, str) else None,
+            artifact=call.about,
             facts=facts,
             texts={"reason": refusal.reason},
         )
         self._rooms.ledger.post([event])
+
+
+def _artifact_of(command: Command) -> DocumentName | None:
+    """Return the artifact that a command names, if it names one."""
+    named: object = getattr(command, "artifact", None)
+    return DocumentName(named) if isinstance(named, str) else None
 
 
 def _fingerprint(name: str, command: Command) -> bytes:

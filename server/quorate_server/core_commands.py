@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from pydantic import Field
 
 from quorate_protocol.ids import DocumentName
-from quorate_server.access import Access, Action
+from quorate_server.access import EVERYTHING, Access, Action
 from quorate_server.commands import Answer, AnySpec, ArtifactName, Call, Command, CommandSpec, Done
 from quorate_server.errors import Conflict
 from quorate_server.kinds import KINDS
@@ -110,7 +110,7 @@ class AccessCommands:
 
     async def share_kind(self, call: Call, command: ShareKind) -> Done:
         """Give or take a role in every artifact of a kind."""
-        call.require(Action.ADMINISTER, DocumentName("*"))
+        call.require(Action.ADMINISTER, EVERYTHING)
         if command.kind not in KINDS:
             raise Conflict(f"there is no kind {command.kind!r}; there are {', '.join(KINDS)}")
         scope = f"kind:{command.kind}"
@@ -132,7 +132,7 @@ class AccessCommands:
 
 async def erase_texts(call: Call, command: EraseTexts) -> Erased:
     """Erase every personal text of some events; that it was done is an event of its own."""
-    call.require(Action.ADMINISTER, DocumentName("*"))
+    call.require(Action.ADMINISTER, EVERYTHING)
     places: list[tuple[int, str]] = []
     for sequence in command.sequences:
         for record in await call.rooms.store.read_audit(after=sequence - 1, limit=1):

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast
 from quorate_protocol.ids import DocumentName, UserId
 from quorate_server.artifacts import Artifact, open_artifact
 from quorate_server.engine_server import EngineServer
-from quorate_server.errors import AccessDenied, DocumentDeleted, DocumentNotFound, Refused, Unavailable
+from quorate_server.errors import DocumentDeleted, DocumentNotFound, Refused, Unavailable
 from quorate_server.guards import GuardedUpdate
 from quorate_server.hooks import Engine, Health, ProposedUpdate
 from quorate_server.kinds import KINDS, artifact_of, find_kind, is_record, kind_of
@@ -139,9 +139,8 @@ class Runtime:
             await context.__aenter__()
         stack.push_async_callback(self._leave, context)
         self.position = self._noted = await self._store.read_cursor(self._reader) or 0
-        for asked in await self._store.due_wake_ups(at=math.inf, limit=MOST_WAKE_UPS):
-            if asked.engine == self.name:
-                self.hear(asked)
+        for asked in await self._store.due_wake_ups(self.name, at=math.inf, limit=MOST_WAKE_UPS):
+            self.hear(asked)
 
     async def _leave(self, context: AbstractAsyncContextManager[None]) -> None:
         """Leave the engine's lifespan; whatever it does, the server stops in order."""
@@ -248,8 +247,8 @@ class Runtime:
             await self._reconcile_all(await self._overdue())
 
     async def _overdue(self) -> list[DocumentName]:
-        due = await self._store.due_wake_ups(at=time.time(), limit=CHANGES_AT_ONCE * 20)
-        return [one.artifact for one in due if one.engine == self.name][:CHANGES_AT_ONCE]
+        due = await self._store.due_wake_ups(self.name, at=time.time(), limit=CHANGES_AT_ONCE)
+        return [one.artifact for one in due]
 
     async def _sweep(self) -> None:
         """Reconcile every artifact of the engine's kinds, once for each of its versions."""
@@ -315,7 +314,7 @@ class Runtime:
                     wake_at = time.time() + min(2.0 ** min(self.breaker.failures, 9), 300.0)
                     await self._show_banner(artifact, str(failure))
                 return wake_at
-        except (DocumentNotFound, DocumentDeleted, AccessDenied):
+        except (DocumentNotFound, DocumentDeleted):
             return None  # what is gone, or never was, needs nothing
 
     # The record says how the engine is

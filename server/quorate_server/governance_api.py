@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from quorate_protocol.ids import DocumentName
 from quorate_protocol.ids import Sequence as LogPlace
-from quorate_server.access import ROLES, Action, Verdict
+from quorate_server.access import EVERYTHING, ROLES, Action, Verdict
 from quorate_server.attribution import Contribution, ranges_of, unpack
 from quorate_server.cloudevents import cloud_event
 from quorate_server.connections import House
@@ -179,7 +179,7 @@ async def list_audit(request: Request, user: User) -> Response:
     """Return events of the audit chain beyond `after`: of one `artifact` to its owners, all to administrators."""
     house = house_of(request)
     artifact = request.query_params.get("artifact", "")
-    house.access.require(user, Action.ADMINISTER, artifact_of(DocumentName(artifact or "*")))
+    house.access.require(user, Action.ADMINISTER, artifact_of(DocumentName(artifact)) if artifact else EVERYTHING)
     after, limit = number_of(request, "after", 0), number_of(request, "limit", 100, least=1, most=LONGEST_PAGE)
     only = DocumentName(artifact) if artifact else None
     found = await stored(house.rooms.store.read_audit(after=after, limit=limit, artifact=only))

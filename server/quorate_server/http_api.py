@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from quorate_protocol.ids import DocumentName
 from quorate_protocol.names import parse_document_name
-from quorate_server.access import Action
+from quorate_server.access import EVERYTHING, Action
 from quorate_server.connections import House
 from quorate_server.documents import EMPTY_STATE_VECTOR
 from quorate_server.errors import Conflict, MalformedUpdate
@@ -149,7 +149,7 @@ async def revoke(request: Request, user: User) -> Response:
     """Let tokens prove nothing any more; their connections are closed within seconds."""
     house = house_of(request)
     wanted = NewRevocation.model_validate_json(await body_of(request))
-    house.access.require(user, Action.ADMINISTER, DocumentName("*"))
+    house.access.require(user, Action.ADMINISTER, EVERYTHING)
     if not (wanted.subject or wanted.token_id):
         raise Conflict("name whom to revoke: `subject` or `token_id`")
     revocation = Revocation(subject=wanted.subject, token_id=wanted.token_id, at=time.time())

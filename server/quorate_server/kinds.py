@@ -425,8 +425,11 @@ def check_name(name: DocumentName, *, max_bytes: int = DEFAULT_LIMITS.name_bytes
     """Check that a document may be called so.
 
     Raises:
-        NameRefused: it would be the record of a record, or an artifact whose record would have too long a name.
+        NameRefused: it would be the record of a record, an artifact whose record would have too long a name, or `*`,
+            which stands for all documents where rights are checked.
     """
+    if name == "*":
+        raise NameRefused("stands for all documents")
     if is_record(name):
         if is_record(artifact_of(name)):
             raise NameRefused("is that of a record's record, and records have none")

@@ -75,20 +75,24 @@ class Outbox:
             await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _start_due(self) -> float:
-        """Start what is due as far as there is room; return how long to sleep."""
-        now = time.time()
-        due = await self._store.due_effects(at=now, limit=10 * EFFECTS_AT_ONCE + len(self._running))
-        for effect in due:
-            assert effect.id is not None, "a stored effect has an id"
-            has_turn = self._turns[effect.engine] < EFFECTS_OF_ONE_ENGINE and len(self._running) < EFFECTS_AT_ONCE
-            if effect.id not in self._running and has_turn:
-                self._start(effect.id, effect)
-        if len(self._running) >= EFFECTS_AT_ONCE:
-            return LONGEST_SLEEP_SECONDS  # whoever ends wakes us
-        next_due = await self._store.next_effect()
-        wait = LONGEST_SLEEP_SECONDS if next_due is None else next_due - time.time()
-        # What is under way is still due by its row: whoever ends wakes us, so look for others at ease.
-        return min(max(wait, 1.0 if self._running else 0.05), LONGEST_SLEEP_SECONDS)
+        """Start what is due as far as there is room; return how long to sleep.
+
+        Each engine is looked at by itself, so that one with much that is due does not hide the others' effects. What
+        an engine asked for that is not installed any more waits until it is.
+        """
+        soonest = LONGEST_SLEEP_SECONDS
+        for name in self._engines:
+            wanted = EFFECTS_OF_ONE_ENGINE + self._turns[name]  # those under way are still due by their rows
+            for effect in await self._store.due_effects(name, at=time.time(), limit=wanted):
+                assert effect.id is not None, "a stored effect has an id"
+                has_turn = self._turns[name] < EFFECTS_OF_ONE_ENGINE and len(self._running) < EFFECTS_AT_ONCE
+                if effect.id not in self._running and has_turn:
+                    self._start(effect.id, effect)
+            next_due = await self._store.next_effect(name)
+            if next_due is not None:
+                # Whoever ends wakes us, so look for others at ease.
+                soonest = min(soonest, max(next_due - time.time(), 1.0 if self._turns[name] else 0.05))
+        return LONGEST_SLEEP_SECONDS if len(self._running) >= EFFECTS_AT_ONCE else soonest
 
     def _start(self, key: int, effect: Effect) -> None:
         task = asyncio.create_task(self._deliver(key, effect))
@@ -123,9 +127,7 @@ class Outbox:
         await self._ledger.commit(outcome)
 
     async def _attempt(self, effect: Effect) -> None:
-        runtime = self._engines.get(effect.engine)
-        if runtime is None:
-            raise TryAgain(LONGEST_SLEEP_SECONDS * 10, f"the engine {effect.engine!r} is not installed")
+        runtime = self._engines[effect.engine]
         with trace(effect.engine, "deliver"):
             await Interrupting(runtime.engine.deliver(effect), STEP_SECONDS)
 

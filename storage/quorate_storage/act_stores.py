@@ -108,20 +108,20 @@ class ActStore(Protocol):
 
     # What engines and commands keep
 
-    async def due_wake_ups(self, *, at: float, limit: int = 1000) -> SequenceOf[WakeUp]:
-        """Return the wake-ups that are due, the longest overdue first."""
+    async def due_wake_ups(self, engine: str, *, at: float, limit: int = 1000) -> SequenceOf[WakeUp]:
+        """Return the wake-ups of an engine that are due, the longest overdue first."""
         ...
 
     async def next_wake_up(self) -> float | None:
         """Return when the next wake-up is due, `None` when there is none."""
         ...
 
-    async def due_effects(self, *, at: float, limit: int = 100) -> SequenceOf[Effect]:
-        """Return the pending effects that are due, in the order in which they fell due."""
+    async def due_effects(self, engine: str, *, at: float, limit: int = 100) -> SequenceOf[Effect]:
+        """Return the pending effects of an engine that are due, in the order in which they fell due."""
         ...
 
-    async def next_effect(self) -> float | None:
-        """Return when the next pending effect is due, `None` when there is none."""
+    async def next_effect(self, engine: str) -> float | None:
+        """Return when the next pending effect of an engine is due, `None` when there is none."""
         ...
 
     async def list_effects(self, engine: str, *, state: str = "", limit: int = 100) -> SequenceOf[Effect]:

@@ -85,10 +85,15 @@ def list_unannounced(connection: Connection) -> SequenceOf[Unannounced]:
 # What engines keep
 
 
-def due_wake_ups(connection: Connection, at: float, limit: int) -> SequenceOf[WakeUp]:
-    """Return the wake-ups that are due, the longest overdue first."""
+def due_wake_ups(connection: Connection, engine: str, at: float, limit: int) -> SequenceOf[WakeUp]:
+    """Return the wake-ups of an engine that are due, the longest overdue first."""
     table = tables.wake_ups
-    query = select(table).where(table.c.at <= at).order_by(table.c.at, table.c.engine, table.c.artifact).limit(limit)
+    query = (
+        select(table)
+        .where(table.c.engine == engine, table.c.at <= at)
+        .order_by(table.c.at, table.c.artifact)
+        .limit(limit)
+    )
     return [
         WakeUp(engine=row.engine, artifact=DocumentName(row.artifact), at=row.at) for row in connection.execute(query)
     ]
@@ -100,22 +105,24 @@ def next_wake_up(connection: Connection) -> float | None:
     return due
 
 
-def due_effects(connection: Connection, at: float, limit: int) -> SequenceOf[Effect]:
-    """Return the pending effects that are due, in the order in which they fell due."""
+def due_effects(connection: Connection, engine: str, at: float, limit: int) -> SequenceOf[Effect]:
+    """Return the pending effects of an engine that are due, in the order in which they fell due."""
     table = tables.outbox
     query = (
         select(table)
-        .where(table.c.state == "pending", table.c.due_at <= at)
+        .where(table.c.engine == engine, table.c.state == "pending", table.c.due_at <= at)
         .order_by(table.c.due_at, table.c.id)
         .limit(limit)
     )
     return [_effect(row) for row in connection.execute(query)]
 
 
-def next_effect(connection: Connection) -> float | None:
-    """Return when the next pending effect is due."""
+def next_effect(connection: Connection, engine: str) -> float | None:
+    """Return when the next pending effect of an engine is due."""
     table = tables.outbox
-    due: float | None = connection.scalar(select(func.min(table.c.due_at)).where(table.c.state == "pending"))
+    due: float | None = connection.scalar(
+        select(func.min(table.c.due_at)).where(table.c.engine == engine, table.c.state == "pending")
+    )
     return due
 
 

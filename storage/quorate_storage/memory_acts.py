@@ -183,23 +183,27 @@ class MemoryActs(ActStore):
             if document.last_sequence > self._announced.get(document.id, 0)
         ]
 
-    async def due_wake_ups(self, *, at: float, limit: int = 1000) -> SequenceOf[WakeUp]:
+    async def due_wake_ups(self, engine: str, *, at: float, limit: int = 1000) -> SequenceOf[WakeUp]:
         """See `ActStore.due_wake_ups`."""
-        due = [one for one in self._wake_ups.values() if one.at is not None and one.at <= at]
-        return sorted(due, key=lambda one: (one.at or 0.0, one.engine, one.artifact))[:limit]
+        ours = [one for one in self._wake_ups.values() if one.engine == engine]
+        due = [one for one in ours if one.at is not None and one.at <= at]
+        return sorted(due, key=lambda one: (one.at or 0.0, one.artifact))[:limit]
 
     async def next_wake_up(self) -> float | None:
         """See `ActStore.next_wake_up`."""
         return min((one.at for one in self._wake_ups.values() if one.at is not None), default=None)
 
-    async def due_effects(self, *, at: float, limit: int = 100) -> SequenceOf[Effect]:
+    async def due_effects(self, engine: str, *, at: float, limit: int = 100) -> SequenceOf[Effect]:
         """See `ActStore.due_effects`."""
-        due = [one for one in self._effects if one.state == "pending" and one.due_at <= at]
+        ours = [one for one in self._effects if one.engine == engine]
+        due = [one for one in ours if one.state == "pending" and one.due_at <= at]
         return sorted(due, key=lambda one: (one.due_at, one.id))[:limit]
 
-    async def next_effect(self) -> float | None:
+    async def next_effect(self, engine: str) -> float | None:
         """See `ActStore.next_effect`."""
-        return min((one.due_at for one in self._effects if one.state == "pending"), default=None)
+        return min(
+            (one.due_at for one in self._effects if one.engine == engine and one.state == "pending"), default=None
+        )
 
     async def list_effects(self, engine: str, *, state: str = "", limit: int = 100) -> SequenceOf[Effect]:
         """See `ActStore.list_effects`."""

@@ -79,21 +79,21 @@ class SqlActs(ActStore):
         """See `ActStore.list_unannounced`."""
         return await self._database.read(engine_rows.list_unannounced)
 
-    async def due_wake_ups(self, *, at: float, limit: int = 1000) -> SequenceOf[WakeUp]:
+    async def due_wake_ups(self, engine: str, *, at: float, limit: int = 1000) -> SequenceOf[WakeUp]:
         """See `ActStore.due_wake_ups`."""
-        return await self._database.read(partial(engine_rows.due_wake_ups, at=at, limit=limit))
+        return await self._database.read(partial(engine_rows.due_wake_ups, engine=engine, at=at, limit=limit))
 
     async def next_wake_up(self) -> float | None:
         """See `ActStore.next_wake_up`."""
         return await self._database.read(engine_rows.next_wake_up)
 
-    async def due_effects(self, *, at: float, limit: int = 100) -> SequenceOf[Effect]:
+    async def due_effects(self, engine: str, *, at: float, limit: int = 100) -> SequenceOf[Effect]:
         """See `ActStore.due_effects`."""
-        return await self._database.read(partial(engine_rows.due_effects, at=at, limit=limit))
+        return await self._database.read(partial(engine_rows.due_effects, engine=engine, at=at, limit=limit))
 
-    async def next_effect(self) -> float | None:
+    async def next_effect(self, engine: str) -> float | None:
         """See `ActStore.next_effect`."""
-        return await self._database.read(engine_rows.next_effect)
+        return await self._database.read(partial(engine_rows.next_effect, engine=engine))
 
     async def list_effects(self, engine: str, *, state: str = "", limit: int = 100) -> SequenceOf[Effect]:
         """See `ActStore.list_effects`."""

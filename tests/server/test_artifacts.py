@@ -379,7 +379,7 @@ async def test_law_every_act_is_accounted_for() -> None:
             assert artifact.record_json() == {"state": "PENDING"}
             assert artifact.content_json()["request"] == {"title": "by a clerk"}
         store = rooms.store
-        assert [one.at for one in await store.due_wake_ups(at=9.0)] == [5.0]
+        assert [one.at for one in await store.due_wake_ups("clerks", at=9.0)] == [5.0]
         assert len(await store.list_effects("clerks")) == 1
         assert len(await audit_of(rooms, "request.submitted")) == 1
         told = [one.type for one in await changes_of(rooms)]

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from pydantic import ValidationError
 
+from quorate_protocol.errors import NameRefused
 from quorate_protocol.ids import DocumentName, UserId
-from quorate_server.access import ROLES, Access, Action
+from quorate_server.access import EVERYTHING, ROLES, Access, Action
 from quorate_server.commands import Answer, Call, Command, CommandSpec
 from quorate_server.connections import House
 from quorate_server.errors import AccessDenied, CommandUnknown, Conflict, KeyReused, Refused, Unavailable
@@ -200,6 +201,22 @@ async def test_who_creates_an_artifact_owns_it_and_can_share_it() -> None:
             await house.commands.run("access.share", share, user=person("anna", role="guest"), via="api")
         assert [one.data["role"] for one in await changes_of(house.rooms, "access.changed")] == ["viewer"]
         assert [one.role for one in await house.rooms.store.list_grants()] == ["viewer", "owner"]
+
+
+async def test_law_no_document_gives_rights_over_the_server() -> None:
+    """`*` stands for the server as a whole: no document is called so, and no grant reaches it."""
+    async with open_house() as house:
+        with pytest.raises(NameRefused):
+            await house.rooms.open(DocumentName("*"), person("mallory"), may_create=True)
+        house.access.follow(
+            [
+                Grant(scope=scope, principal="user:mallory", role="owner", by=UserId("x"), at=1.0)
+                for scope in ("*", "kind:text")
+            ]
+        )
+        assert house.access.may(person("mallory"), Action.ADMINISTER, DocumentName("text/a"))
+        assert not house.access.may(person("mallory"), Action.ADMINISTER, EVERYTHING)
+        assert house.access.may(person("boss", role="owner"), Action.ADMINISTER, EVERYTHING)
 
 
 async def test_an_artifact_is_handed_over_and_never_left_without_an_owner() -> None:

@@ -189,25 +189,34 @@ class ActContract:
         )
 
         assert await store.next_wake_up() == START + 1
-        due = await store.due_wake_ups(at=START + 2)
-        assert [(one.engine, one.artifact) for one in due] == [("b", ARTIFACT), ("a", ARTIFACT)]
+        due = [*await store.due_wake_ups("a", at=START + 2), *await store.due_wake_ups("b", at=START + 2)]
+        assert [(one.engine, one.artifact) for one in due] == [("a", ARTIFACT), ("b", ARTIFACT)]
         await committed(store, *(replace(one, at=None) for one in due))
         assert await store.next_wake_up() == START + 3
+        assert [one.artifact for one in await store.due_wake_ups("a", at=START + 3)] == [two]
 
     async def test_an_effect_is_kept_until_it_is_done(self, store: Store) -> None:
         """It falls due again as its outcome says, and not after it is done."""
         await committed(store, effect(), effect("mail-2", due_at=START + 5))
-        [first] = await store.due_effects(at=START)
+        [first] = await store.due_effects("mail", at=START)
         assert replace(first, id=None) == effect()
         assert first.id is not None
         later = EffectOutcome(id=first.id, attempts=1, state="pending", due_at=START + 9, error="503")
         await committed(store, later)
 
-        assert await store.next_effect() == START + 5
-        both = await store.due_effects(at=START + 9)
+        assert await store.due_effects("other", at=START + 9) == []
+        assert await store.next_effect("mail") == START + 5
+        both = await store.due_effects("mail", at=START + 9)
         assert [(one.key, one.attempts, one.error) for one in both] == [("mail-2", 0, ""), ("mail-1", 1, "503")]
         await committed(store, replace(later, state="done"))
-        assert [one.key for one in await store.due_effects(at=START + 9)] == ["mail-2"]
+        assert [one.key for one in await store.due_effects("mail", at=START + 9)] == ["mail-2"]
+
+    async def test_effects_are_listed_by_their_state(self, store: Store) -> None:
+        """Those that are done are kept, too; the newest come first."""
+        await committed(store, effect(), effect("mail-2"))
+        [first, _] = await store.due_effects("mail", at=START)
+        await committed(store, EffectOutcome(id=first.id or 0, attempts=1, state="done", due_at=START))
+
         assert [one.key for one in await store.list_effects("mail", state="done")] == ["mail-1"]
         assert [one.key for one in await store.list_effects("mail")] == ["mail-2", "mail-1"]
 

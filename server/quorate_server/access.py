@@ -96,7 +96,7 @@ class Access:
         self._decisions: dict[DocumentName, dict[tuple[object, ...], bool]] = {}
         self._changed: dict[str, int] = {}
         self._rules_changed = 0
-        self._grants: dict[str, dict[str, Grant]] = {}
+        self._grants: dict[str, tuple[Grant, ...]] = {}
         self._revocations: list[Revocation] = []
         self.generation = 0
         """Grows whenever decisions may have changed."""
@@ -140,24 +140,29 @@ class Access:
         principals += [f"group:{group}" for group in sorted(user.groups)]
         artifact = artifact_of(name)
         for scope in (artifact, f"{_KIND_SCOPE}{kind_of(artifact)}"):
-            grants = self._grants.get(scope, {})
-            held += [HeldRole(role=grants[who].role or "", grant=grants[who]) for who in principals if who in grants]
+            grants = self._grants.get(scope, ())
+            held += [HeldRole(role=one.role or "", grant=one) for one in grants if one.principal in principals]
         return tuple(held)
 
     def grants_in(self, scope: str) -> tuple[Grant, ...]:
         """Return the roles granted in a scope, by principal."""
-        return tuple(grant for _, grant in sorted(self._grants.get(scope, {}).items()))
+        return tuple(sorted(self._grants.get(scope, ()), key=lambda grant: grant.principal))
 
     def follow(self, rows: Iterable[Row]) -> None:
         """Take note of grants that became durable; open connections follow at their next check."""
         for row in rows:
             if not isinstance(row, Grant):
                 continue
-            if row.role is None:
-                self._grants.get(row.scope, {}).pop(row.principal, None)
+            others = tuple(one for one in self._grants.get(row.scope, ()) if one.principal != row.principal)
+            kept = others if row.role is None else (*others, row)
+            if kept:
+                self._grants[row.scope] = kept
             else:
-                self._grants.setdefault(row.scope, {})[row.principal] = row
+                self._grants.pop(row.scope, None)
             self.generation += 1
+            if len(self._changed) >= MAX_CHANGED_SCOPES:
+                self._changed.clear()
+                self._rules_changed = self.generation
             self._changed[row.scope] = self.generation
             if row.scope.startswith(_KIND_SCOPE):
                 self._decisions.clear()
@@ -257,6 +262,9 @@ def _rank(role: str) -> int:
 MAX_CACHED_DOCUMENTS = 5_000
 MAX_CACHED_DECISIONS = 500
 """For one document. A decision costs a quarter of a millisecond, so a miss is no harm."""
+
+MAX_CHANGED_SCOPES = 5_000
+"""Beyond this every open connection looks anew, instead of those that a change concerns."""
 
 _KIND_SCOPE = "kind:"
 

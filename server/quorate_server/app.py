@@ -153,7 +153,13 @@ class Quorate:
                 self.engines.running(rooms=rooms, store=store, access=house.access, commands=house.commands)
             )
             self.app.state.house = house
-            for work in (self._keep_house(), self.metrics.watch_loop(), rooms.announcer.run(), house.sealer.run()):
+            for work in (
+                self._keep_house(),
+                self.metrics.watch_loop(),
+                rooms.announcer.run(),
+                house.sealer.run(),
+                _forget_acts(store),
+            ):
                 stack.push_async_callback(_cancel, asyncio.create_task(work))
             await rooms.ledger.commit(_event("server.started"))
             log.info("server.started", extra={"database": settings.database_url.partition("@")[2] or "sqlite"})
@@ -299,6 +305,11 @@ class Quorate:
             room.end(Unavailable("another server took over: reconnect"))
 
 
+REPLIES_SECONDS = 86400.0
+"""How long a command can be repeated with its key."""
+
+FORGET_EVERY_SECONDS = 3600.0
+
 SENT_AWAY_PER_SECOND = 500
 """How many connections are closed a second when the server stops: each comes back within seconds."""
 
@@ -336,6 +347,16 @@ class _CommitWatch:
 
     def recovered(self, seconds: float) -> None:
         """Note that commits succeed again."""
+
+
+async def _forget_acts(store: Store) -> None:
+    """Forget the ids of acts and the replies to commands that nobody repeats any more, once an hour."""
+    while True:
+        try:
+            await store.forget_acts(before=time.time() - REPLIES_SECONDS)
+        except StorageUnavailable:
+            log.warning("acts.not_forgotten")
+        await asyncio.sleep(FORGET_EVERY_SECONDS)
 
 
 def _event(type_: str) -> AuditEvent:

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from typing import TypeVar, cast
 
 from quorate_protocol.ids import DocumentName
-from quorate_server.documents import AnyDoc, LiveDocument
+from quorate_server.crdt_types import AnyDoc
+from quorate_server.documents import LiveDocument
 from quorate_server.errors import AccessDenied, DocumentNotFound
 from quorate_server.kinds import (
     KINDS,

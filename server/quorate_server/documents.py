@@ -21,7 +21,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pycrdt import Array, Doc, Map, Text, TransactionEvent, XmlFragment, get_state
 
@@ -41,6 +41,7 @@ from quorate_protocol.updates import (
     measure_update,
     update_ends,
 )
+from quorate_server.crdt_types import AnyDoc, AnyRoot
 from quorate_server.errors import EnginePanic, MalformedUpdate, Refused
 from quorate_server.hashing import ContentHasher
 from quorate_server.shapes import Kind
@@ -52,9 +53,6 @@ Suspects = Sequence[tuple[bytes, object]]
 
 Extents = Sequence[UpdateExtent | None]
 T = TypeVar("T")
-
-AnyDoc = Doc[Any]
-"""An engine's document whose roots may be of any kind."""
 
 EMPTY_STATE_VECTOR = b"\x00"
 
@@ -560,7 +558,7 @@ def render_json(state: bytes) -> dict[str, object]:
     return view
 
 
-RootKind = type[Map[Any] | Text | Array[Any] | XmlFragment]
+RootKind = type[AnyRoot]
 
 
 def _root_kinds(listing: DecodedUpdate) -> dict[str, RootKind]:

@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 import rfc8785
-from pycrdt import Array, Doc, Map
+from pycrdt import Doc
 
+from quorate_server.crdt_types import AnyArray, AnyDoc, AnyMap
 from quorate_server.kinds import KINDS
 from quorate_server.shapes import Kind, ListShape, MapShape, Root
 from quorate_server.views import entry_view, item_view, root_type, root_view
@@ -33,7 +34,7 @@ _WHOLE: Final = ""
 class ContentHasher:
     """The hash of one document in memory. `close` it before the document goes."""
 
-    def __init__(self, kind: Kind, doc: Doc[Any]) -> None:
+    def __init__(self, kind: Kind, doc: AnyDoc) -> None:
         self._kind = kind
         self._doc = doc
         self._roots = tuple(root for root in kind.roots if root.guarded)
@@ -110,18 +111,18 @@ class ContentHasher:
         if isinstance(pieces, list):
             for index, piece in enumerate(pieces):
                 if piece is None:
-                    pieces[index] = _item_bytes(root, shared, index)
+                    pieces[index] = _item_bytes(root, cast("AnyArray", shared), index)
         elif _WHOLE in pieces:
             pieces[_WHOLE] = pieces[_WHOLE] or _canonical(root.shape.guarded(root_view(root, self._doc)))
         else:
             for key, piece in pieces.items():
                 if piece is None:
-                    pieces[key] = _entry_bytes(root, shared, key)
+                    pieces[key] = _entry_bytes(root, cast("AnyMap", shared), key)
 
 
 def pieces_of(kind: str, state: bytes) -> dict[str, Pieces]:
     """Return every piece of an encoded state; for a child process, when there is much of it."""
-    doc: Doc[Any] = Doc()
+    doc: AnyDoc = Doc()
     doc.apply_update(state)
     hasher = ContentHasher(KINDS[kind], doc)
     try:
@@ -130,13 +131,13 @@ def pieces_of(kind: str, state: bytes) -> dict[str, Pieces]:
         hasher.close()
 
 
-def _blank(root: Root, doc: Doc[Any]) -> Pieces:
+def _blank(root: Root, doc: AnyDoc) -> Pieces:
     shared = doc.get(root.name, type=root_type(root))
     blank: Pieces = {_WHOLE: None}
     if isinstance(root.shape, ListShape):
-        blank = [None for _ in range(len(cast("Array[object]", shared)))]
+        blank = [None for _ in range(len(cast("AnyArray", shared)))]
     elif isinstance(root.shape, MapShape):
-        blank = dict.fromkeys(cast("Map[object]", shared).keys())
+        blank = dict.fromkeys(cast("AnyMap", shared).keys())
     return blank
 
 
@@ -211,13 +212,13 @@ def _shift(items: list[bytes | None], delta: Sequence[Mapping[str, int]]) -> Non
                 place += length
 
 
-def _item_bytes(root: Root, shared: Any, index: int) -> bytes:
+def _item_bytes(root: Root, shared: AnyArray, index: int) -> bytes:
     shape = cast("ListShape", root.shape).item
     found = item_view(root, shared[index])
     return b"" if found is None else _canonical(shape.guarded(found[0]))
 
 
-def _entry_bytes(root: Root, shared: Any, key: str) -> bytes:
+def _entry_bytes(root: Root, shared: AnyMap, key: str) -> bytes:
     found = entry_view(root, key, shared[key])
     if found is None:
         return b""
@@ -229,7 +230,7 @@ def _canonical(value: object) -> bytes:
     """Return the RFC 8785 form. Of a text it is what the standard library writes, a hundred times as fast."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).encode()
-    return rfc8785.dumps(cast("dict[str, Any]", value))
+    return rfc8785.dumps(value)  # type: ignore[arg-type]  # JSON, which its type spells out recursively
 
 
 def _values(pieces: Pieces) -> Sequence[bytes | None]:

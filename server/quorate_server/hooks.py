@@ -31,7 +31,8 @@ from quorate_server.access import Action
 from quorate_server.artifacts import Artifact
 from quorate_server.cloudevents import cloud_event
 from quorate_server.commands import Answer, AnySpec, ArtifactName, Call, Command, CommandSpec, Done
-from quorate_server.documents import AnyDoc, LiveDocument
+from quorate_server.crdt_types import AnyDoc
+from quorate_server.documents import LiveDocument
 from quorate_server.errors import AccessDenied, Conflict, DocumentNotFound, NotAuthenticated, Refused, Unavailable
 from quorate_server.kinds import KINDS
 from quorate_server.records import set_property

@@ -7,37 +7,37 @@ whole. `RECORD_ROOT` is the root map of every record: one member for each engine
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import cast
 
-from pycrdt import Array, Doc, Map
+from pycrdt import Array, Map
+
+from quorate_server.crdt_types import AnyDoc, AnyMap
 
 RECORD_ROOT = "record"
 
-AnyMap = Map[Any]
 
-
-def record_map(doc: Doc[Any]) -> AnyMap:
+def record_map(doc: AnyDoc) -> AnyMap:
     """Return the root map of a record."""
     root: AnyMap = doc.get(RECORD_ROOT, type=Map)
     return root
 
 
-def write_member(key: str, value: object) -> Callable[[Doc[Any]], None]:
+def write_member(key: str, value: object) -> Callable[[AnyDoc], None]:
     """Return the edit that sets a member of a record to a JSON value; `None` takes the member away."""
 
-    def edit(doc: Doc[Any]) -> None:
+    def edit(doc: AnyDoc) -> None:
         _write(record_map(doc), key, value)
 
     return edit
 
 
-def read_record(doc: Doc[Any]) -> dict[str, object]:
+def read_record(doc: AnyDoc) -> dict[str, object]:
     """Return a record as JSON."""
     found = record_map(doc).to_py()
     return dict(found) if found else {}
 
 
-def set_property(doc: Doc[Any], key: str, value: object) -> None:
+def set_property(doc: AnyDoc, key: str, value: object) -> None:
     """Set a member of a content's `properties` to a JSON value; `None` takes it away."""
     _write(doc.get("properties", type=Map), key, value)
 

@@ -29,7 +29,8 @@ from quorate_protocol.ids import DocumentName, UserId
 from quorate_protocol.ids import Sequence as LogPlace
 from quorate_protocol.updates import EMPTY_UPDATE, DecodedUpdate, UpdateExtent
 from quorate_server.batches import Action, Batch, Incoming, by_author, fail, only_deletes, resolve, send_back
-from quorate_server.documents import EMPTY_STATE_VECTOR, AnyDoc, Applied, LiveDocument, Staged
+from quorate_server.crdt_types import AnyDoc
+from quorate_server.documents import EMPTY_STATE_VECTOR, Applied, LiveDocument, Staged
 from quorate_server.errors import (
     AccessDenied,
     Conflict,
@@ -172,7 +173,8 @@ class Room:
         """Take an update or step 2 of a session; it is applied in this tick and answered when durable."""
         if self.is_ended:
             return
-        if not (session.may_write or self.screening.is_record or self._may_comment(session)):
+        may_comment = session.may_comment and self.screening.is_artifact
+        if not (session.may_write or may_comment or self.screening.is_record):
             why = "read-only: your edits are not shared"
             self._when_whole(partial(self._refuse, session, update, why, is_step2=is_step2))
         elif update == EMPTY_UPDATE:
@@ -181,9 +183,6 @@ class Room:
             self._when_whole(partial(self._refuse, session, update, str(self._full()), is_step2=is_step2))
         else:
             self._enqueue(Incoming(session.user, update, session, is_step2=is_step2))
-
-    def _may_comment(self, session: Session) -> bool:
-        return session.may_comment and self.screening.is_artifact
 
     async def write(self, user: User, update: bytes) -> LogPlace:
         """Apply an update without a session; return its place in the log once it is durable.
@@ -287,6 +286,7 @@ class Room:
         return False
 
     async def _prepare(self, state: bytes) -> None:
+        screening = self.screening  # a repair puts another in its place, which will make its own
         try:
             outline = await self._house.outline(self.name, state)
         except Exception:
@@ -294,7 +294,7 @@ class Room:
             outline = None  # it is made here, at the first edit
         self._preparing = None
         if outline is not None:
-            self.screening.adopt(outline)
+            screening.adopt(outline)
         self._tick()
 
     async def prepared(self) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from pycrdt import Map, UndoManager
+from pycrdt import UndoManager
 
+from quorate_server.crdt_types import AnyMap
 from quorate_server.errors import EnginePanic
 
 GUARDED = "guarded"
@@ -20,7 +20,7 @@ class Undoing:
     and a manager that an error's traceback holds is freed by the garbage collector, whenever that is.
     """
 
-    def __init__(self, scopes: Sequence[Map[Any]]) -> None:
+    def __init__(self, scopes: Sequence[AnyMap]) -> None:
         self._manager: UndoManager | None = UndoManager(scopes=list(scopes), capture_timeout_millis=0)
         self._manager.include_origin(GUARDED)
 

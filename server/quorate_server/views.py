@@ -19,6 +19,7 @@ from typing import Any, Final, TypeGuard, cast
 import rfc8785
 from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
+from quorate_server.crdt_types import AnyDoc, AnyMap, AnyRoot
 from quorate_server.shapes import AnyShape, Kind, ListShape, MapShape, Root, Shape, TextShape, XmlShape
 
 MAX_INTEGER: Final = 2**53 - 1
@@ -38,12 +39,12 @@ def view(kind: Kind, state: bytes) -> dict[str, object]:
         kind: what the content is.
         state: all of it, as the engine encoded it.
     """
-    doc: Doc[Any] = Doc()
+    doc: AnyDoc = Doc()
     doc.apply_update(state)
     return view_of(kind, doc)
 
 
-def view_of(kind: Kind, doc: Doc[Any]) -> dict[str, object]:
+def view_of(kind: Kind, doc: AnyDoc) -> dict[str, object]:
     """Return the JSON view of a content that is in memory; `doc` is not changed."""
     members: dict[str, object] = {}
     # One transaction for all of the reading: without it each access begins its own.
@@ -55,12 +56,12 @@ def view_of(kind: Kind, doc: Doc[Any]) -> dict[str, object]:
     return members
 
 
-def root_view(root: Root, doc: Doc[Any]) -> object:
+def root_view(root: Root, doc: AnyDoc) -> object:
     """Return one root type of a content that is in memory as JSON."""
     return _render(root.shape, doc.get(root.name, type=_engine_type(root.shape)))
 
 
-def root_type(root: Root) -> type[Text | XmlFragment | Array[Any] | Map[Any]]:
+def root_type(root: Root) -> type[AnyRoot]:
     """Return the engine's type of a root."""
     return _engine_type(root.shape)
 
@@ -95,7 +96,7 @@ def content_hash(kind_name: str, projection: Mapping[str, object]) -> str:
     return hashlib.sha256(rfc8785.dumps(cast("dict[str, Any]", content))).hexdigest()
 
 
-def _engine_type(shape: Shape) -> type[Text | XmlFragment | Array[Any] | Map[Any]]:
+def _engine_type(shape: Shape) -> type[AnyRoot]:
     if isinstance(shape, TextShape):
         return Text
     if isinstance(shape, XmlShape):
@@ -123,7 +124,7 @@ def _render_shared(shape: Shape, shared: object) -> object:
     return _render_map(shape, shared) if isinstance(shape, MapShape) and _is_map(shared) else _STRAY
 
 
-def _render_map(shape: MapShape, shared: Map[Any]) -> dict[str, object]:
+def _render_map(shape: MapShape, shared: AnyMap) -> dict[str, object]:
     entries: dict[str, object] = {}
     for key, value in sorted(shared.items()):
         inside = shape.inside(key)
@@ -137,7 +138,7 @@ def _is_shared(value: object) -> bool:
     return isinstance(value, (Text, Array, Map, XmlFragment, XmlElement, XmlText, Doc))
 
 
-def _is_map(value: object) -> TypeGuard[Map[Any]]:
+def _is_map(value: object) -> TypeGuard[AnyMap]:
     return isinstance(value, Map)
 
 

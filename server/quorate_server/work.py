@@ -16,7 +16,8 @@ from typing import TypeVar
 from quorate_protocol.ids import DocumentName, UserId
 from quorate_server.artifacts import Artifact
 from quorate_server.batches import Batch
-from quorate_server.documents import AnyDoc, LiveDocument, Staged
+from quorate_server.crdt_types import AnyDoc
+from quorate_server.documents import LiveDocument, Staged
 from quorate_server.errors import Unavailable
 from quorate_server.records import write_member
 from quorate_server.room import Room
@@ -212,6 +213,7 @@ async def transact(
     """
     touched = [room for artifact in artifacts for room in (artifact.content_room, artifact.record_room)]
     for room in touched:
+        room.hand_over()
         await room.prepared()
     for room in touched:
         room.check_writable()

@@ -80,11 +80,13 @@ class Relay:
 
     def committed(self, batch: Batch, error: BaseException | None) -> None:
         """Relay and acknowledge a batch that is durable now, or tell that it never will be."""
-        first = self._in_flight.popleft()
-        assert first is batch, "the journal promises the order of appends"
         if error is not None:
+            # One that is of several documents is lost with any of them, maybe before what came earlier here.
+            self._in_flight.remove(batch)
             self._on_lost(error, batch)
             return
+        first = self._in_flight.popleft()
+        assert first is batch, "the journal promises the order of appends"
         self._metrics.committed(len(batch.entries))
         self._deliver(batch)
         self._on_durable(batch)

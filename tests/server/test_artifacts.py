@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +13,7 @@ from pycrdt import Array, Doc, Map, Text
 
 from quorate_protocol.awareness import AwarenessEntry, encode_awareness
 from quorate_protocol.ids import ClientId, DocumentName, UserId
-from quorate_server.artifacts import open_artifact
+from quorate_server.artifacts import Artifact, open_artifact
 from quorate_server.documents import SERVER_CLIENT_ID, render_json
 from quorate_server.errors import AccessDenied, DocumentNotFound, Unavailable
 from quorate_server.folding import load
@@ -30,6 +31,7 @@ from tests.server.houses import (
     person,
     until,
 )
+from tests.server.stores import HeldStore
 
 ARTIFACT = DocumentName("approval/one")
 RECORD = DocumentName("approval/one/record")
@@ -419,6 +421,41 @@ async def test_a_unit_of_work_on_a_document_that_ended_changes_nothing() -> None
             with pytest.raises(Unavailable):
                 await transact(rooms, [artifact], Work(person("c"), "test"), lambda work: work.audit("x"))
         assert await audit_of(rooms, "x") == []
+
+
+async def test_a_unit_of_work_is_lost_with_either_of_its_documents_and_order_is_kept() -> None:
+    """The content is deleted under a unit of work that waits for its commit: what the record had before is safe."""
+    store = HeldStore()
+    async with open_rooms(store) as rooms:
+        room = await open_room(rooms, ARTIFACT)
+        async with open_artifact(rooms, ARTIFACT) as artifact:
+            record = artifact.record_room
+            store.hold()
+            works = [
+                asyncio.create_task(
+                    transact(rooms, [artifact], Work(person("clerk"), "test"), partial(_set, artifact, number, root))
+                )
+                for number, root in enumerate(("", "request"))
+            ]
+            await until(lambda: store.is_waiting, "the first is on its way")
+            await store.delete(room.document.id, by=UserId("x"), at=1.0, lease=rooms._leases.current())
+            store.release()
+            first, second = await asyncio.gather(*works, return_exceptions=True)
+            assert first is None
+            assert isinstance(second, Unavailable)
+            assert room.is_ended
+            assert record.is_ended
+        stored = await store.load(record.document.id)
+        doc: Doc[Any] = Doc()
+        for entry in stored.tail:
+            doc.apply_update(entry.update)
+        assert doc.get("record", type=Map).to_py() == {"n": 0}
+
+
+def _set(artifact: Artifact, number: int, root: str, work: Work) -> None:
+    work.set_record(artifact, "n", number)
+    if root:
+        work.edit_content(artifact, lambda doc: doc.get(root, type=Map).update({"title": "x"}))
 
 
 async def test_the_content_hash_binds_what_is_guarded_and_nothing_else() -> None:

@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from quorate_protocol.ids import DocumentName
+from quorate_storage import migrations
 from quorate_storage.errors import SchemaTooNew
 from quorate_storage.sql import SqlStore
 from quorate_storage.tables import metadata
@@ -97,3 +101,35 @@ def test_several_processes_start_at_once(url: str) -> None:
     for process in processes:
         process.communicate()
     assert [process.returncode for process in processes] == [0, 0, 0]
+
+
+async def test_a_database_of_the_first_release_is_brought_up_to_date(url: str) -> None:
+    """Its documents are as they were; what came later is there, and empty."""
+
+    def make_first(connection: Connection) -> None:
+        script = ScriptDirectory(str(migrations.HERE))
+        context = MigrationContext.configure(connection)
+        with Operations.context(context):
+            script.get_revision("0001").module.upgrade()
+        context.stamp(script, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO documents (id, name, kind, epoch, created_at, created_by)"
+                " VALUES (1, 'text/old', 'text', 1, 5.0, 'anna')"
+            )
+        )
+        connection.execute(
+            text('INSERT INTO updates (document_id, sequence, "update", author, at) VALUES (1, 1, :update, :who, 5.0)'),
+            {"update": b"update 1", "who": "anna"},
+        )
+
+    first = SqlStore(url)
+    await first._database.open(make_first)
+    await first._database.close()
+    async with SqlStore(url) as store:
+        found = await store.find(DocumentName("text/old"))
+        assert found is not None
+        stored = await store.load(found.id)
+        assert [(entry.update, entry.author) for entry in stored.tail] == [(b"update 1", "anna")]
+        assert (await store.audit_head()).size == await store.feed_head() == 0
+        assert [one.name for one in await store.list_unannounced()] == ["text/old"]

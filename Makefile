@@ -48,8 +48,8 @@ types:  ## Types: mypy and pyright, both strict
 layers:  ## Imports go one way: protocol <- storage <- server <- plugins
 	$(BIN)/lint-imports
 
-unit:  ## All tests but the long ones
-	$(BIN)/pytest -m "not soak"
+unit:  ## All tests but the long ones, on two workers, a file as a whole
+	$(BIN)/pytest -m "not soak" -n 2 --dist loadfile
 
 soak: setup tests/peers/node_modules/.installed chromium  ## The long forms: many kills, a million mutations, 20,000 rooms
 	QUORATE_SOAK=1 $(BIN)/pytest -m soak --timeout 5400 -p no:randomly

@@ -56,6 +56,7 @@ soak: setup tests/peers/node_modules/.installed chromium  ## The long forms: man
 
 bench: setup  ## Measure the server on this machine; prints a table
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.guards
 
 .PHONY: chromium
 chromium:

@@ -15,7 +15,18 @@ from benchmarks import scenarios
 from benchmarks.scenarios import Row
 from benchmarks.server import pin_generator
 
-COLUMNS = ("updates/s in", "delivered/s", "p50", "p99", "all synced", "server core", "generator", "memory", "note")
+COLUMNS = (
+    "updates/s in",
+    "delivered/s",
+    "p50",
+    "p99",
+    "all synced",
+    "server core",
+    "generator",
+    "µs an update",
+    "memory",
+    "note",
+)
 
 
 async def run(*, is_short: bool) -> list[Row]:

@@ -1,15 +1,17 @@
 """`python -m benchmarks.guards`: what guarding and attribution cost on an artifact, against a plain document.
 
-One server, one writer and ten readers on real sockets. The same updates go to a plain document and to an artifact, in
-pairs of alternating order; the writer sends the next update when the echo of the one before has come, so each is a
-transaction, a commit and a broadcast of its own. What counts is the server's processor time for each update.
+Real sockets, SQLite, pairs of alternating order; what counts is the server's processor time for each update.
+
+* One update in flight: one writer, ten readers. The next is sent when the echo of the one before has come, so each is
+  a transaction, a commit and a broadcast of its own, as when people type.
+* As fast as it goes: the scenarios `fan_out` and `many_writers`, in which many updates share all of these.
 """
 
 from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -17,14 +19,14 @@ from typing import Any
 import uvloop
 from pycrdt import Doc, Map, Text
 
-from benchmarks.scenarios import EMPTY, text_of
+from benchmarks.scenarios import EMPTY, Row, fan_out, many_writers, text_of
 from benchmarks.server import Measured, measured_server, pin_generator
 from benchmarks.wire import connect, masked
 from quorate_protocol.y_websocket import encode_update
 
-UPDATES = 2000
+UPDATES = 1500
 READERS = 10
-PAIRS = 7
+PAIRS = 5
 numbers = count(1)
 
 
@@ -80,9 +82,32 @@ async def seconds_of(server: Measured, name: str, load: Load) -> float:
     return spent
 
 
+async def at_full_speed() -> None:
+    print("\n| as fast as it goes | plain, µs an update | artifact, µs an update | ratio, median of pairs |")
+    print("|---|---|---|---|")
+    scenarios: dict[str, Callable[[str], Awaitable[Row]]] = {
+        "1 writer, 10 readers": lambda name: fan_out(10, 4000, name),
+        "20 writers": lambda name: many_writers(20, 500, name),
+    }
+    for title, run in scenarios.items():
+        pairs: list[tuple[float, float]] = []
+        for pair in range(PAIRS):
+            names = ["plain", "text/artifact"]
+            spent = {name: await run(name) for name in (names if pair % 2 else names[::-1])}
+            first, second = (float(spent[name].figures["µs an update"]) for name in names)
+            pairs.append((first, second))
+        _print_row(title, pairs)
+
+
+def _print_row(title: str, pairs: list[tuple[float, float]]) -> None:
+    plain, guarded = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
+    ratio = statistics.median(guarded / plain for plain, guarded in pairs)
+    print(f"| {title} | {plain:.1f} | {guarded:.1f} | {ratio:.2f} |", flush=True)
+
+
 async def main() -> None:
-    print(f"{UPDATES} updates, {READERS} readers, SQLite, one update in flight, {PAIRS} pairs\n")
-    print("| load | plain, µs an update | artifact, µs an update | ratio, median of pairs |")
+    print(f"{READERS} readers, {PAIRS} pairs\n")
+    print("| one update in flight | plain, µs an update | artifact, µs an update | ratio, median of pairs |")
     print("|---|---|---|---|")
     with measured_server(QUORATE_ENGINES="none") as server:
         for each in loads():
@@ -91,10 +116,10 @@ async def main() -> None:
                 names = [f"plain-{next(numbers)}", f"text/artifact-{next(numbers)}"]
                 order = names if pair % 2 else names[::-1]
                 spent = {name: await seconds_of(server, name, each) for name in order}
-                pairs.append((spent[names[0]], spent[names[1]]))
-            plain, guarded = (statistics.median(pair[i] for pair in pairs) / UPDATES * 1e6 for i in (0, 1))
-            ratio = statistics.median(guarded / plain for plain, guarded in pairs)
-            print(f"| {each.name} | {plain:.0f} | {guarded:.0f} | {ratio:.2f} |", flush=True)
+                first, second = (spent[name] / UPDATES * 1e6 for name in names)
+                pairs.append((first, second))
+            _print_row(each.name, pairs)
+    await at_full_speed()
 
 
 if __name__ == "__main__":

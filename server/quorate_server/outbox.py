@@ -47,6 +47,7 @@ class Outbox:
         self._news = asyncio.Event()
         self._running: dict[int, asyncio.Task[None]] = {}
         self._turns: Counter[str] = Counter()
+        self._ended: set[int] = set()
 
     def notice(self) -> None:
         """Tell it that there are new effects."""
@@ -83,10 +84,12 @@ class Outbox:
         soonest = LONGEST_SLEEP_SECONDS
         for name in self._engines:
             wanted = EFFECTS_OF_ONE_ENGINE + self._turns[name]  # those under way are still due by their rows
+            self._ended.clear()
             for effect in await self._store.due_effects(name, at=time.time(), limit=wanted):
                 assert effect.id is not None, "a stored effect has an id"
                 has_turn = self._turns[name] < EFFECTS_OF_ONE_ENGINE and len(self._running) < EFFECTS_AT_ONCE
-                if effect.id not in self._running and has_turn:
+                # One that ended while the store was read is due in what was read, and not any more.
+                if effect.id not in self._running and effect.id not in self._ended and has_turn:
                     self._start(effect.id, effect)
             next_due = await self._store.next_effect(name)
             if next_due is not None:
@@ -102,6 +105,7 @@ class Outbox:
 
     def _end(self, key: int, engine: str, task: asyncio.Task[None]) -> None:
         del self._running[key]
+        self._ended.add(key)
         self._turns[engine] -= 1
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("effect.not_noted", extra={"engine": engine, "error": str(error)})  # it is due again

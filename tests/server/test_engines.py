@@ -353,6 +353,34 @@ async def test_an_effect_is_tried_until_it_comes_about_or_is_given_up() -> None:
         assert (found["dead"].state, found["dead"].error) == ("dead", "no such address")
 
 
+async def test_an_effect_that_ends_while_the_outbox_is_read_is_not_delivered_again() -> None:
+    class Post(Engine):
+        name = "post"
+        delivered: ClassVar[list[str]] = []
+
+        async def deliver(self, effect: Effect) -> None:
+            await asyncio.sleep(0)
+            self.delivered.append(effect.key)
+
+    class SlowStore(MemoryStore):
+        async def due_effects(self, engine: str, *, at: float, limit: int = 100) -> Sequence[Effect]:
+            found = await super().due_effects(engine, at=at, limit=limit)
+            for _ in range(30):
+                await asyncio.sleep(0)
+            return found
+
+    async with open_house(Post(), store=SlowStore()) as house:
+        for number in range(50):
+
+            def decide(work: Work, number: int = number) -> None:
+                work.effect(f"letter-{number}", {})
+
+            await transact(house.rooms, [], Work(person("anna"), "test", engine="post"), decide)
+        await until(lambda: len(set(Post.delivered)) == 50, "all are delivered")
+        await house.rooms.journal.flush()
+        assert len(Post.delivered) == 50
+
+
 async def test_a_fork_comes_back_as_one_edit_of_its_actor() -> None:
     """An engine edits a copy, compares, and merges it as somebody."""
     async with open_house() as house:

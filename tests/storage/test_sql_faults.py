@@ -43,7 +43,8 @@ from quorate_storage.testing.building import (
 )
 from tests.storage.servers import PostgresServer
 
-IMPATIENT = SqlSettings(operation_seconds=0.3)
+IMPATIENT = SqlSettings(operation_seconds=2.0)
+"""Soon enough for a test that waits for it to run out, and enough for what must succeed on a busy machine."""
 
 Write = Callable[[Store, Document, Lease], Awaitable[object]]
 

@@ -229,6 +229,11 @@ class Presence(Generic[ConnectionKey]):
             record.is_shown = True
         return [record.entry() for record in present]
 
+    def speaker_of(self, client: ClientId) -> UserId | None:
+        """Return who speaks for a client id now, `None` when nobody does."""
+        record = self._records.get(client)
+        return None if record is None or record.owner is None else record.user
+
     def flush(self, now: float) -> list[AwarenessEntry]:
         """Hand out the changes that the rate held back and now lets pass, each client's newest."""
         due = [record for record in self._held_back.values() if self._has_allowance(record, now)]

@@ -29,6 +29,7 @@ from quorate_server.connections import Connection, House
 from quorate_server.core_commands import core_commands
 from quorate_server.engine_house import EngineHouse, load_engines
 from quorate_server.errors import SettingsError, Unavailable
+from quorate_server.feed_subscriptions import Feed
 from quorate_server.guards import Guard
 from quorate_server.hocuspocus_endpoint import serve_hocuspocus
 from quorate_server.hooks import Engine
@@ -242,12 +243,15 @@ class Quorate:
     def _open_house(self, rooms: Rooms) -> House:
         folder = self.settings.policies
         access = Access(Path(folder) if folder else None)
+        feed = Feed(rooms.store)
+        rooms.ledger.listen(feed.hear)
         return House(
             rooms=rooms,
             access=access,
             commands=Commands(store=rooms.store, rooms=rooms, access=access, metrics=self.metrics),
             engines=self.engines,
             sealer=Sealer(rooms.store, self.settings),
+            feed=feed,
             authenticator=self._authenticator,
             limits=self.settings.limits,
             metrics=self.metrics,

@@ -7,7 +7,6 @@ present state of the document. Authors are authenticated users, never CRDT clien
 
 from __future__ import annotations
 
-import bisect
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,8 @@ from typing import cast
 
 from quorate_protocol.ids import ClientId, UserId
 from quorate_protocol.ids import Sequence as LogPlace
-from quorate_protocol.updates import Id, Struct, decode_update
+from quorate_protocol.parents import ParentFinder
+from quorate_protocol.updates import Struct, decode_update
 from quorate_storage.act_stores import Attribution
 from quorate_storage.stores import LogEntry
 
@@ -113,12 +113,8 @@ def locate(state: bytes, wanted: Sequence[Ranges]) -> list[Contribution]:
 class _Places:
     """Where each operation of a state sits."""
 
-    def __init__(self, structs: Iterable[Struct]) -> None:
-        self._structs: dict[ClientId, list[Struct]] = {}
-        for struct in structs:
-            self._structs.setdefault(struct.client, []).append(struct)
-        self._starts = {client: [s.clock for s in listed] for client, listed in self._structs.items()}
-        self._heads: dict[Id, Struct | None] = {}
+    def __init__(self, structs: Sequence[Struct]) -> None:
+        self._finder = ParentFinder(structs)
 
     def count(self, ranges: Iterable[Range]) -> dict[str, int]:
         """Return how many operations of some ranges are in each part."""
@@ -130,15 +126,10 @@ class _Places:
 
     def _cut(self, client: ClientId, clock: int, end: int) -> Iterator[tuple[str, int]]:
         """Cut a range where structs begin; yield the part and the length of each piece."""
-        starts = self._starts.get(client, [])
-        index = max(bisect.bisect_right(starts, clock) - 1, 0)
-        while clock < end and index < len(starts) and starts[index] < end:
-            struct = self._structs[client][index]
+        while clock < end and (struct := self._finder.at((client, clock))) is not None:
             here = min(struct.clock + struct.length, end)
-            if here > clock:
-                yield self._part_of(struct), here - clock
-                clock = here
-            index += 1
+            yield self._part_of(struct), here - clock
+            clock = here
         if clock < end:
             yield REMOVED, end - clock
 
@@ -149,37 +140,12 @@ class _Places:
         for _ in range(DEEPEST_PART):
             if current is None:
                 break
-            head = self._head(current)
+            head = self._finder.head_of(current)
             if head is None or head.parent is None:
                 break
             if head.key is not None:
                 steps.append(head.key)
             if isinstance(head.parent, str):
                 return "/".join([head.parent, *reversed(steps)])
-            current = self._at(head.parent)
+            current = self._finder.at(head.parent)
         return "/".join(reversed(steps)) or REMOVED
-
-    def _head(self, struct: Struct) -> Struct | None:
-        """Follow neighbours to the item that names the parent of all of them; each chain is walked once."""
-        path: list[Id] = []
-        current: Struct | None = struct
-        while current is not None and current.parent is None:
-            here = (current.client, current.clock)
-            if here in self._heads:
-                current = self._heads[here]
-                break
-            self._heads[here] = None  # neighbours that go in a circle end here
-            path.append(here)
-            current = self._at(current.origin or current.right_origin)
-        self._heads.update(dict.fromkeys(path, current))
-        return current
-
-    def _at(self, place: Id | None) -> Struct | None:
-        if place is None:
-            return None
-        client, clock = place
-        starts = self._starts.get(client)
-        if not starts:
-            return None
-        found = self._structs[client][bisect.bisect_right(starts, clock) - 1]
-        return found if found.clock <= clock < found.clock + found.length else None

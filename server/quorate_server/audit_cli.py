@@ -73,14 +73,14 @@ def audit_group() -> None:
 @_keys
 @_notes
 def verify_command(*, log: str, keys: tuple[str, ...], notes: tuple[str, ...]) -> None:
-    r"""Verify an export of the audit log, without a server.
+    """Verify an export of the audit log, without a server.
 
     Give checkpoints that you got by another way than the export: whoever can change the log can leave out
     those inside. Ends with 0 verified, 1 tampered, 2 incomplete, 3 bad input.
 
     \b
     quorate audit verify --log export.jsonl --key "$VKEY" --checkpoint cp1.txt --checkpoint cp2.txt
-    """
+    """  # noqa: D301 - click reads the character
     with _ends(), Path(log).open("rb") as file:
         found = verify_export(file, _read_keys(keys), checkpoints=_read_texts(notes), now=time.time())
         _tell(found)

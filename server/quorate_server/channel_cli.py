@@ -35,14 +35,14 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--kind", "kinds", multiple=True, help="Only artifacts of this kind; may be given several times.")
 @click.option("--follow", is_flag=True, help="Go on with what happens from now on, until interrupted.")
 def changes_command(*, url: str, token: str, after: int | None, follow: bool, **wanted: object) -> None:
-    r"""Print the changes that you may read, one CloudEvent a line.
+    """Print the changes that you may read, one CloudEvent a line.
 
     The `id` of the last line is what to give as --after to go on from there. With --follow and without --after,
     it begins now; a lost connection is opened again, and nothing is missed.
 
     \b
     quorate changes --type 'access.*' --prefix approval/ --follow
-    """
+    """  # noqa: D301 - click reads the character
     filters = cast("Mapping[str, tuple[str, ...]]", {name: wanted[name] for name in ("types", "kinds")})
     prefix = str(wanted["prefix"])
 
@@ -66,13 +66,13 @@ def changes_command(*, url: str, token: str, after: int | None, follow: bool, **
 @click.argument("values", default="{}")
 @click.option("--key", help="Idempotency key: with the same one it is done once.  [default: a new one]")
 def command_command(*, url: str, token: str, name: str, values: str, key: str | None) -> None:
-    r"""Do the command NAME with VALUES, a JSON object or `-` to read one, and print its answer as JSON.
+    """Do the command NAME with VALUES, a JSON object or `-` to read one, and print its answer as JSON.
 
     Ends with code 2 and the problem if the server refuses it.
 
     \b
     quorate command access.share '{"artifact": "text/a", "principal": "user:ben", "role": "viewer"}'
-    """
+    """  # noqa: D301 - click reads the character
     read = _object(sys.stdin if values == "-" else values)
 
     async def work() -> Mapping[str, object]:

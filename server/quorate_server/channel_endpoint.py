@@ -34,7 +34,7 @@ from quorate_protocol.messages import Event
 from quorate_server.access import Action
 from quorate_server.connections import Connection, House
 from quorate_server.errors import Conflict, Refused, Unavailable
-from quorate_server.feed_subscriptions import FeedSubscription, Outlet, feed_of
+from quorate_server.feed_subscriptions import FeedSubscription, Outlet
 from quorate_server.frames import Frames
 from quorate_server.handshakes import find_token
 from quorate_server.problems import PROBLEM_PREFIX, problem_of
@@ -241,7 +241,7 @@ class ChannelSocket(Connection):
         outlet = Outlet(may_read=self._may_read, write=self._write, drained=self._drained)
         try:
             after = await self._starting_point(wanted)
-            await FeedSubscription(feed_of(self.house.rooms), wanted, outlet).run(after)
+            await FeedSubscription(self.house.feed, wanted, outlet).run(after)
         except Exception as error:  # noqa: BLE001 - `problem_of` logs what is nobody's mistake
             self._end_subscription(wanted.id, problem_members(error))
 

@@ -48,7 +48,7 @@ def main() -> None:
 @click.group(context_settings=CONTEXT)
 @click.version_option(package_name="quorate")
 def quorate() -> None:
-    r"""Real-time collaboration for data governance.
+    """Real-time collaboration for data governance.
 
     \b
     Try it:        quorate demo
@@ -56,7 +56,7 @@ def quorate() -> None:
     Let people in: quorate token --secret ... --subject steward-1 --name "Data Steward"
 
     Every option of `serve` is also a QUORATE_... variable and a key of quorate.toml.
-    """
+    """  # noqa: D301 - click reads the character
 
 
 def serving_options(command: Command) -> Command:
@@ -131,11 +131,11 @@ def demo(port: int, data: str) -> None:
 @click.option("--issuer", default="", help="The `iss` claim.")
 @click.option("--audience", default="", help="The `aud` claim.")
 def token(expires: str, groups: tuple[str, ...], **claims: str) -> None:
-    r"""Print a token that lets somebody in.
+    """Print a token that lets somebody in.
 
     \b
     quorate token --secret "$SECRET" --subject steward-1 --name "Data Steward" --group stewards
-    """
+    """  # noqa: D301 - click reads the character
     click.echo(
         sign_token(
             **claims,

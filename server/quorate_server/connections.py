@@ -33,6 +33,7 @@ from quorate_server.commands import Commands
 from quorate_server.denials import Denials
 from quorate_server.engine_house import EngineHouse
 from quorate_server.errors import MalformedUpdate, Refused, Unavailable
+from quorate_server.feed_subscriptions import Feed
 from quorate_server.metrics import Metrics
 from quorate_server.room import Room
 from quorate_server.rooms import Rooms
@@ -57,6 +58,7 @@ class House:
     commands: Commands
     engines: EngineHouse
     sealer: Sealer
+    feed: Feed
     denials: Denials = field(default_factory=Denials)
 
 

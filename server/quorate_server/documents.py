@@ -76,14 +76,12 @@ class Applied:
     `parked` builds, in part at least, on what has not come; that part took no effect yet.
     `malformed` are the positions of updates that are no updates; the others were applied.
     `refusal` tells that a guard refused: `update` then carries the edit *and* its undoing.
-    `is_parked_outside` tells that what is parked is not kept, and was not applied in part either.
     """
 
     update: bytes = b""
     parked: tuple[bytes, ...] = ()
     malformed: tuple[int, ...] = ()
     refusal: Refused | None = None
-    is_parked_outside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +215,7 @@ class LiveDocument:
         """Apply updates of one author, let `check` look at the result, and undo it all if that refuses.
 
         `check` may read this document as it would be, and raises `Refused` to refuse. An update that
-        depends on something unknown cannot be judged and is returned as `parked` without being applied.
+        depends on something unknown cannot be judged; it is not applied, and listed with the malformed ones.
 
         Raises:
             EnginePanic: the document can no longer be used.
@@ -228,7 +226,8 @@ class LiveDocument:
         undoing = self._undoing([decode_update(update) for update, _ in sound])
         try:
             emitted, parked, broken = self._transact(sound, origin=GUARDED, is_whole=True)
-            malformed = tuple(i for i, (update, extent) in enumerate(read) if extent is None or update in broken)
+            unjudged = {*broken, *(each.update for each in parked)}
+            malformed = tuple(i for i, (update, extent) in enumerate(read) if extent is None or update in unjudged)
             try:
                 if emitted:
                     check(decode_update(emitted))
@@ -237,12 +236,7 @@ class LiveDocument:
                 return Applied(update=self.missing_from(before), refusal=refusal, malformed=malformed)
         finally:
             undoing.close()
-        return Applied(
-            update=emitted,
-            parked=tuple(each.update for each in parked),
-            malformed=malformed,
-            is_parked_outside=True,
-        )
+        return Applied(update=emitted, malformed=malformed)
 
     def apply_refused(self, update: bytes, extent: UpdateExtent | None, refusal: Refused) -> Applied:
         """Apply an update and undo it, so that whoever made it comes back to what was before.

@@ -26,7 +26,7 @@ from quorate_protocol.names import parse_document_name
 from quorate_server.documents import LiveDocument, render_json
 from quorate_server.errors import Conflict, DocumentNotFound, EngineError, MalformedUpdate
 from quorate_server.folding import fold, load, pieces, verify
-from quorate_server.kinds import kind_of
+from quorate_server.kinds import find_kind, kind_of, view
 from quorate_server.settings import Settings
 from quorate_storage.errors import LeaseHeld
 from quorate_storage.leases import LeaseKeeper, LeaseSettings
@@ -85,16 +85,17 @@ def show_command(name: str, **where: str) -> None:
 
     async def work(store: SqlStore) -> None:
         document, live = await _rebuilt(store, name)
-        view = {
+        kind = find_kind(document.name)
+        shown = {
             "name": document.name,
             "kind": kind_of(document.name),
             "epoch": document.epoch,
             "last_sequence": document.last_sequence,
             "deleted": document.deleted_at is not None,
             "waiting_updates": len(live.waiting),
-            "content": render_json(live.encode()),
+            "content": render_json(live.encode()) if kind is None else view(kind, live.encode()),
         }
-        click.echo(json.dumps(view, indent=2, ensure_ascii=False, default=str))
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=str))
 
     _on_store(work, **where)
 

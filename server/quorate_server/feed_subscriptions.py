@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,8 +16,6 @@ from quorate_protocol.channel_frames import encode_envelope
 from quorate_protocol.ids import DocumentName
 from quorate_server.cloudevents import TYPE_PREFIX, cloud_event
 from quorate_server.kinds import artifact_of, kind_of
-from quorate_server.ledger import Ledger
-from quorate_server.rooms import Rooms
 from quorate_storage.acts import Change, Row
 from quorate_storage.errors import StorageUnavailable
 from quorate_storage.stores import Store
@@ -43,7 +40,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 
 
 class Feed:
-    """The change feed of one server, as its subscriptions read it."""
+    """The change feed of one server, as its subscriptions read it; `hear` must listen on the ledger."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -97,18 +94,6 @@ class Feed:
             del self._reading[after]
         if not done.cancelled():
             done.exception()  # whoever waited was told; nobody may have
-
-
-_FEEDS: weakref.WeakKeyDictionary[Ledger, Feed] = weakref.WeakKeyDictionary()
-
-
-def feed_of(rooms: Rooms) -> Feed:
-    """Return the feed of a server; one listener serves all of its subscriptions."""
-    feed = _FEEDS.get(rooms.ledger)
-    if feed is None:
-        feed = _FEEDS[rooms.ledger] = Feed(rooms.store)
-        rooms.ledger.listen(feed.hear)
-    return feed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

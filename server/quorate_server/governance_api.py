@@ -14,7 +14,7 @@ from starlette.responses import Response
 from quorate_protocol.ids import DocumentName
 from quorate_protocol.ids import Sequence as LogPlace
 from quorate_server.access import EVERYTHING, ROLES, Action, Verdict
-from quorate_server.attribution import Contribution, ranges_of, unpack
+from quorate_server.attribution import Contribution, Ranges, ranges_of, unpack
 from quorate_server.cloudevents import cloud_event
 from quorate_server.connections import House
 from quorate_server.errors import MalformedUpdate
@@ -143,9 +143,13 @@ async def _contributions(house: House, document: Document, after: LogPlace, unti
     # The log first: what is folded in between is then in both, and counted once.
     tail = await stored(store.read_log(document.id, after=after, limit=LONGEST_PAGE))
     folded = await stored(store.read_attributions(document.id, after=after, until=until))
-    found = {each.sequence: each for one in folded for each in unpack(one)}
-    found |= {entry.sequence: ranges_of(entry) for entry in tail}
-    wanted = [found[sequence] for sequence in sorted(found) if after < sequence <= until]
+    found: dict[LogPlace, Ranges] = {}
+    for one in folded:
+        found |= {each.sequence: each for each in unpack(one) if after < each.sequence <= until}
+        if len(found) >= LONGEST_PAGE:
+            break
+    found |= {entry.sequence: ranges_of(entry) for entry in tail if entry.sequence <= until}
+    wanted = [found[sequence] for sequence in sorted(found)]
     return await house.rooms.locate(state, wanted[:LONGEST_PAGE])
 
 
@@ -164,7 +168,7 @@ async def list_proposals(request: Request, user: User) -> Response:
     house, name = house_of(request), name_of(request)
     house.access.require(user, Action.READ, name)
     document = await document_of(house, name)
-    is_all = house.access.may(user, Action.WRITE, name)
+    is_all = house.access.may(user, Action.WRITE, artifact_of(name))
     found = await stored(house.rooms.store.list_set_aside(document.id))
     shown = [one for one in found if one.cause == "refused" and (is_all or one.author == user.id)]
     return model_response(ProposalList(proposals=[_proposal_info(one) for one in shown[-LONGEST_PAGE:]]))

@@ -7,31 +7,29 @@ from typing import Protocol
 
 from quorate_protocol.ids import DocumentName
 from quorate_protocol.updates import DecodedUpdate
-from quorate_server.documents import LiveDocument, render_json
-from quorate_server.kinds import find_kind
+from quorate_server.documents import LiveDocument
+from quorate_server.kinds import Kind
 from quorate_server.users import User
 from quorate_server.views import view_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardedUpdate:
-    """What a guard judges: whose update it is, what it inserts and deletes, and the document after it.
+    """What a guard judges: whose update it is, what it inserts and deletes, and the artifact after it.
 
-    `roots` are the roots that it touches, of an artifact; of other documents they are not known, and it is empty.
+    `roots` are the roots that it touches. Documents that are no artifacts have no guards.
     """
 
     name: DocumentName
+    kind: Kind
     user: User
     update: DecodedUpdate
     document: LiveDocument
-    roots: frozenset[str] = frozenset()
+    roots: frozenset[str]
 
     def content_json(self) -> dict[str, object]:
-        """Return the document with the update as JSON."""
-        kind = find_kind(self.name)
-        if kind is None:
-            return render_json(self.document.encode())
-        return self.document.look(lambda doc: view_of(kind, doc))
+        """Return the artifact with the update as JSON."""
+        return self.document.look(lambda doc: view_of(self.kind, doc))
 
 
 class Guard(Protocol):

@@ -3,7 +3,7 @@
 The hash is SHA-256 over canonical JSON (RFC 8785) of the guarded parts, and of a large notebook that is seconds of
 work. So the canonical bytes are kept in pieces, one for each item of a list and each entry of a map that is a root,
 and an edit throws away only the pieces that it touches. Hashing then is making those again, joining all, and one
-SHA-256: milliseconds for megabytes. `views.content_hash` is the definition, and a test holds the two equal.
+SHA-256. `views.content_hash` is the definition, and a test holds the two equal.
 
 Observers must not hold the document that they observe: half of such a circle is not Python, and it is never freed.
 """

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from quorate_protocol.awareness import AwarenessEntry, decode_awareness, encode_awareness
-from quorate_protocol.ids import ClientId
+from quorate_protocol.ids import ClientId, UserId
 from quorate_protocol.limits import Limits
 from quorate_protocol.presence import FORGED, Presence
 from quorate_server.metrics import Metrics
@@ -65,6 +65,10 @@ class PresenceRelay:
         """Return everybody's presence as an awareness update, `None` when nobody is here."""
         entries = self._presence.snapshot()
         return encode_awareness(entries) if entries else None
+
+    def speaker_of(self, client: ClientId) -> UserId | None:
+        """Return who speaks for a client id now, `None` when nobody does."""
+        return self._presence.speaker_of(client)
 
     def leave(self, session: Session) -> None:
         """Let go of whoever a session introduced."""

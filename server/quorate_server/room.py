@@ -63,13 +63,13 @@ class Room:
         self.document: Document = stored.document
         self.live = live
         self.relay = Relay(house.journal, house.metrics, on_durable=self._on_durable, on_lost=self._on_lost)
-        self.screening = Screening(stored.document.id, stored.document.name, live, stored.writers)
+        self.presence = PresenceRelay(house.limits, house.metrics, self.relay.broadcast, self._on_forgery)
+        self.screening = self._screening(stored)
         guards = [(guard, guard.guarded_roots(self.name)) for guard in house.guards]
         self._guards = [(guard, roots) for guard, roots in guards if roots]
         self.is_ended = False
         self.pins = 0
         self.meter = LogMeter(stored)
-        self.presence = PresenceRelay(house.limits, house.metrics, self.relay.broadcast, self._on_forgery)
         self._house = house
         self._limits = house.limits
         self._inbox: list[Incoming] = []
@@ -309,7 +309,7 @@ class Room:
         for incoming in group:
             extent = self.live.measure(incoming.update)
             objection = None if extent is None else self.screening.screen(incoming, extent)
-            if objection is None:
+            if extent is None or objection is None:
                 fine.append(incoming)
                 extents.append(extent)
             elif objection.outcome is Outcome.EARLY:
@@ -326,17 +326,19 @@ class Room:
         updates = [incoming.update for incoming in group]
         touched = self.screening.touched
         self.screening.touched = frozenset()
-        batch.roots = batch.roots | touched if batch.roots is not None and self.screening.is_artifact else None
+        kind = self.screening.kind
+        batch.roots = None if batch.roots is None or kind is None else batch.roots | touched
         guards = [guard for guard, roots in self._guards if not roots.isdisjoint(touched)]
-        if not guards:
+        if kind is None or not guards:
             applied = self.live.apply(updates, extents)
             self.screening.confirm(updates, extents, applied.update)
             self._record(batch, group, applied)
             return
 
         def check(update: DecodedUpdate) -> None:
-            user = group[0].user
-            proposed = GuardedUpdate(name=self.name, user=user, update=update, document=self.live, roots=touched)
+            proposed = GuardedUpdate(
+                name=self.name, kind=kind, user=group[0].user, update=update, document=self.live, roots=touched
+            )
             for guard in guards:
                 guard.guard(proposed)
 
@@ -345,12 +347,13 @@ class Room:
             self.screening.learn(applied.update)
             self._record(batch, [incoming], applied)
 
-    def _object(self, batch: Batch, incoming: Incoming, extent: UpdateExtent | None, objection: Objection) -> None:
+    def _object(self, batch: Batch, incoming: Incoming, extent: UpdateExtent, objection: Objection) -> None:
         """Refuse an update, or reject it: of somebody who is only refused again and again, or sends no session."""
         session = incoming.session
         refusal = AccessDenied(objection.reason)
         is_patient = session is not None and session.refusals.take(self._loop.time())
         if objection.outcome is Outcome.REFUSED and is_patient:
+            self.screening.claim(incoming.user, extent)
             applied = self.live.apply_refused(incoming.update, extent, refusal)
             self.screening.learn(applied.update)
             self._record(batch, [incoming], applied, objection.rule)
@@ -399,17 +402,11 @@ class Room:
         session = sound[0].session
         if session is not None:
             session.send(session.encoder.step1(self.live.state_vector()))
-        if applied.is_parked_outside:
-            # A guard judges whole edits: the author sends it again together with what it needs.
-            for incoming in sound:
-                if incoming.update in applied.parked:
-                    incoming.fail(Conflict("the update builds on edits that the server has not seen"))
-        else:
-            # Durable like any other, though without effect yet: who waits for that is answered.
-            batch.waiting.extend(i for i in sound if i.done is not None and i.update in applied.parked)
-            for update in applied.parked:
-                batch.entries.append(self._numbered(update, sound[0].user.id))
-                self._parked.add(update, session)
+        # Durable like any other, though without effect yet: who waits for that is answered.
+        batch.waiting.extend(i for i in sound if i.done is not None and i.update in applied.parked)
+        for update in applied.parked:
+            batch.entries.append(self._numbered(update, sound[0].user.id))
+            self._parked.add(update, session)
         return [incoming for incoming in sound if incoming.update not in applied.parked]
 
     def _record_due(self, batch: Batch, sound: Sequence[Incoming], *, is_new: bool) -> None:
@@ -576,7 +573,7 @@ class Room:
             return
         finally:
             self._is_rebuilding = False
-        self.screening = Screening(self.document.id, self.name, self.live, stored.writers)
+        self.screening = self._screening(stored)
         self._encoded = (-1, b"", b"")
         self.meter.forget()
         self._parked = self._parked.of(self.live.waiting)
@@ -586,6 +583,9 @@ class Room:
         questions, self._questions = self._questions, []
         for ask in questions:
             ask()
+
+    def _screening(self, stored: StoredState) -> Screening:
+        return Screening(self.document.id, self.name, self.live, stored.writers, self.presence.speaker_of)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)

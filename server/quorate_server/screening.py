@@ -10,7 +10,7 @@ what cannot be seen whole cannot be judged; its author is asked for all of it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from quorate_protocol.dividing import divide
@@ -21,7 +21,7 @@ from quorate_server.documents import SEED_CLIENT_ID, SERVER_CLIENT_ID, LiveDocum
 from quorate_server.kinds import Kind, artifact_of, find_kind, is_record
 from quorate_server.outlines import Outline
 from quorate_server.records import RECORD_ROOT
-from quorate_server.users import SERVER
+from quorate_server.users import SERVER, User
 from quorate_storage.acts import Writer
 
 MAX_REFUSED_BYTES = 256 * 1024
@@ -46,7 +46,12 @@ class Objection:
 
 
 class Screening:
-    """The rules of one live document. `claims` gathers client ids that are somebody's from now on."""
+    """The rules of one live document. `claims` gathers client ids that are somebody's from now on.
+
+    An id is its first writer's, once what they wrote with it is in the document: an update that is turned away
+    claims nothing. Until then it is whose `speaker_of` says it is, who hears of presence; everybody can see the ids
+    there, and nobody may take one before its owner has written anything.
+    """
 
     def __init__(
         self,
@@ -54,6 +59,7 @@ class Screening:
         name: DocumentName,
         live: LiveDocument,
         writers: Mapping[ClientId, UserId],
+        speaker_of: Callable[[ClientId], UserId | None],
     ) -> None:
         self.kind: Kind | None = find_kind(artifact_of(name))
         self.is_record = is_record(name)
@@ -64,6 +70,7 @@ class Screening:
         """The roots that updates nothing stood against have touched, since this was emptied."""
         self._document = document
         self._live = live
+        self._speaker_of = speaker_of
         self._writers = {**writers, SERVER_CLIENT_ID: SERVER.id}
         if SEED_CLIENT_ID in live.known():  # people's documents may use so small a number, too
             self._writers.setdefault(SEED_CLIENT_ID, SERVER.id)
@@ -83,17 +90,23 @@ class Screening:
     def screen(self, incoming: Incoming, extent: UpdateExtent) -> Objection | None:
         """Say what stands against an update, `None` when it may take effect. In their order, and once each."""
         self._is_judged = False
-        user = incoming.user
-        for client, end in extent.ends.items():
-            if self._writers.get(client) != user.id and not self._live.knows(client, end):
-                if client in self._writers:
-                    return self._spoofed(client)
-                self._claim(client, user.id, is_proven=user.is_proven)
-        if self.kind is None:
-            return None
-        if not extent.is_ready(self._ends) and divide(incoming.update, self._ends).lacks:
-            return Objection(Outcome.EARLY, "early", "the update builds on edits that the server has not seen")
-        return self._judge(incoming, extent)
+        fresh = self._fresh(incoming.user, extent)
+        for client in fresh:
+            owner = self._owner_of(client, incoming.user)
+            if owner is not None and owner != incoming.user.id:
+                return _spoofed(client, owner)
+        if self.kind is not None:
+            if not extent.is_ready(self._ends) and divide(incoming.update, self._ends).lacks:
+                return Objection(Outcome.EARLY, "early", "the update builds on edits that the server has not seen")
+            objection = self._judge(incoming, extent)
+            if objection is not None:
+                return objection
+        self._claim(fresh, incoming.user)
+        return None
+
+    def claim(self, user: User, extent: UpdateExtent) -> None:
+        """Let the client ids of an update be its author's, before it is applied in spite of an objection."""
+        self._claim(self._fresh(user, extent), user)
 
     def confirm(self, updates: Sequence[bytes], extents: Sequence[UpdateExtent | None], emitted: bytes) -> None:
         """Take note of what became of updates that were screened.
@@ -143,15 +156,30 @@ class Screening:
         self.touched |= judgement.roots
         return None
 
-    def _claim(self, client: ClientId, user: UserId, *, is_proven: bool) -> None:
-        if is_proven:  # where nobody proves who they are, an id is nobody's
-            self._writers[client] = user
-            self.claims.append(Writer(document=self._document, client=client, user=user))
+    def _fresh(self, user: User, extent: UpdateExtent) -> list[ClientId]:
+        """Return the client ids with which an update says something new, and that are not known as its author's."""
+        return [
+            client
+            for client, end in extent.ends.items()
+            if self._writers.get(client) != user.id and not self._live.knows(client, end)
+        ]
 
-    def _spoofed(self, client: ClientId) -> Objection:
-        whose = "the server" if self._writers[client] == SERVER.id else "somebody else"
-        reason = f"the client id {client} belongs to {whose} in this document: reload to get your own"
-        return Objection(Outcome.REJECTED, "client_id", reason)
+    def _owner_of(self, client: ClientId, user: User) -> UserId | None:
+        owner = self._writers.get(client)
+        return self._speaker_of(client) if owner is None and user.is_proven else owner
+
+    def _claim(self, clients: Sequence[ClientId], user: User) -> None:
+        if not user.is_proven:  # where nobody proves who they are, an id is nobody's
+            return
+        for client in clients:
+            self._writers[client] = user.id
+            self.claims.append(Writer(document=self._document, client=client, user=user.id))
+
+
+def _spoofed(client: ClientId, owner: UserId) -> Objection:
+    whose = "the server" if owner == SERVER.id else "somebody else"
+    reason = f"the client id {client} belongs to {whose} in this document: reload to get your own"
+    return Objection(Outcome.REJECTED, "client_id", reason)
 
 
 def _refusal(rule: str, reason: str, update: bytes) -> Objection:

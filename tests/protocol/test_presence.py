@@ -119,6 +119,14 @@ class TestOwners:
         assert change.changed == []
         assert room.present() == {1: 1}
 
+    def test_it_tells_who_speaks_for_a_client(self) -> None:
+        room = Room()
+        assert room.presence.speaker_of(ClientId(1)) is None
+        room.hears("ada", _entry(1, 1))
+        assert room.presence.speaker_of(ClientId(1)) == "ada"
+        room.leaves("ada")
+        assert room.presence.speaker_of(ClientId(1)) is None
+
     def test_repeating_what_one_heard_of_others_is_no_forgery(self) -> None:
         """Stock clients do this with every change that they hear of."""
         room = Room()

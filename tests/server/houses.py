@@ -22,6 +22,7 @@ from quorate_server.commands import Commands
 from quorate_server.connections import House
 from quorate_server.core_commands import core_commands
 from quorate_server.engine_house import EngineHouse
+from quorate_server.feed_subscriptions import Feed
 from quorate_server.frames import Frames
 from quorate_server.guards import Guard, GuardedUpdate
 from quorate_server.hooks import Engine
@@ -175,6 +176,8 @@ def house_of(rooms: Rooms) -> House:
     settings = Settings(open=True, data=tempfile.mkdtemp(prefix="quorate-"))
     access = Access()
     rooms.ledger.listen(access.follow)
+    feed = Feed(rooms.store)
+    rooms.ledger.listen(feed.hear)
     return House(
         rooms=rooms,
         access=access,
@@ -185,6 +188,7 @@ def house_of(rooms: Rooms) -> House:
         commands=Commands(store=rooms.store, rooms=rooms, access=access, metrics=rooms.metrics),
         engines=EngineHouse((), settings, rooms.metrics),
         sealer=Sealer(rooms.store, settings),
+        feed=feed,
     )
 
 

@@ -20,6 +20,7 @@ from quorate_server.folding import load
 from quorate_server.kinds import find_kind, view
 from quorate_server.room import Room
 from quorate_server.rooms import Rooms
+from quorate_server.screening import MAX_REFUSED_BYTES
 from quorate_server.sessions import REFUSALS, Encoder, HocuspocusEncoder, YWebSocketEncoder
 from quorate_server.work import Work, transact
 from tests.server.houses import (
@@ -206,6 +207,47 @@ async def test_law_nobody_writes_as_somebody_else() -> None:
         again.send(anna.made[-1])  # the same bytes, by the one whose id it is
         await until(lambda: len(again.channel.frames) > 1, "the echo")
         assert render_json(await room.read())["request"] == {"title": "forged"}
+
+
+async def test_law_what_is_turned_away_takes_no_id() -> None:
+    """Who writes with somebody's id something that is not applied has not made the id theirs."""
+    async with open_rooms() as rooms:
+        room = await open_room(rooms, ARTIFACT)
+        anna, early, large = Guest(room, "anna"), Guest(room, "early"), Guest(room, "large")
+        forged: Doc[Any] = Doc(client_id=anna.doc.client_id)
+        request = forged.get("request", type=Map)
+        request["title"] = "forged"
+        whole = forged.get_state()
+        request["title"] = "forged again"
+        early.send(forged.get_update(whole))  # without what it builds on
+        stray: Doc[Any] = Doc(client_id=anna.doc.client_id)
+        stray.get("elsewhere", type=Text).insert(0, "x" * (MAX_REFUSED_BYTES + 1))
+        large.send(stray.get_update())
+        await until(lambda: large.ended, "ended")
+
+        anna.doc.get("request", type=Map)["title"] = "mine"
+        anna.send(anna.made[-1])
+        await until(lambda: b"mine" in b"".join(anna.channel.frames), "the echo")
+        assert anna.ended is None
+        assert render_json(await room.read())["request"] == {"title": "mine"}
+
+
+async def test_law_nobody_takes_the_id_of_somebody_who_is_present() -> None:
+    """Everybody sees the ids of who is there: one is its owner's before they have written anything."""
+    async with open_rooms() as rooms:
+        room = await open_room(rooms, ARTIFACT)
+        anna, mallory = Guest(room, "anna"), Guest(room, "mallory")
+        here = AwarenessEntry(ClientId(anna.doc.client_id), 1, '{"user":{"name":"Anna"}}')
+        room.presence.receive(anna.session, encode_awareness([here]))
+        forged: Doc[Any] = Doc(client_id=anna.doc.client_id)
+        forged.get("request", type=Map)["title"] = "forged"
+        mallory.send(forged.get_update())
+        await until(lambda: mallory.ended, "ended")
+
+        anna.doc.get("request", type=Map)["title"] = "mine"
+        anna.send(anna.made[-1])
+        await until(lambda: b"mine" in b"".join(anna.channel.frames), "the echo")
+        assert render_json(await room.read())["request"] == {"title": "mine"}
 
 
 async def test_what_the_server_has_may_come_from_anybody() -> None:

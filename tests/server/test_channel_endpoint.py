@@ -23,7 +23,7 @@ from quorate_protocol.ids import DocumentName, UserId
 from quorate_server import feed_subscriptions
 from quorate_server.channel_endpoint import serve_channel
 from quorate_server.connections import House
-from quorate_server.feed_subscriptions import FeedFilter, feed_of
+from quorate_server.feed_subscriptions import Feed, FeedFilter
 from quorate_storage.acts import Change, Grant
 from quorate_storage.errors import StorageUnavailable
 from quorate_storage.memory import MemoryStore
@@ -150,7 +150,8 @@ async def test_a_read_that_began_before_the_bell_is_not_shared_after_it() -> Non
 
     store = Held()
     async with open_rooms(store) as rooms:
-        feed = feed_of(rooms)
+        feed = Feed(store)
+        rooms.ledger.listen(feed.hear)
         early = asyncio.create_task(feed.read(0))
         await until(lambda: store.reads == 1, "the first read is under way")
         await rooms.ledger.commit(change("text/a"))
@@ -247,9 +248,10 @@ def test_filters_let_pass_what_fits_all_of_them() -> None:
     assert fits("record.changed", "plan/a/record", kinds=frozenset({"plan"}))
 
 
-async def test_one_listener_serves_all_of_a_server() -> None:
+async def test_the_bell_rings_for_changes_only() -> None:
     async with open_rooms() as rooms:
-        assert feed_of(rooms) is feed_of(rooms)
-        assert len(rooms.ledger._listeners) == 1
+        feed = house_of(rooms).feed
         await rooms.ledger.commit(grant("text/a", "viewer"))
-        assert feed_of(rooms).rung == 0
+        assert feed.rung == 0
+        await rooms.ledger.commit(change("text/a"))
+        assert feed.rung == 1

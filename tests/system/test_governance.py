@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from pycrdt import Map
+from pycrdt import Doc, Map
 
 from tests.system.peers import DIALECTS, Peer, until
 from tests.system.servers import ServerProcess, token_for
@@ -63,6 +63,20 @@ async def test_a_record_is_live_for_readers_and_closed_to_writers(
     assert [one["data"]["owners"] for one in reminded if one["subject"] == name] == [["user:olga"]]
     for peer in (writer, reader):
         await peer.close()
+
+
+async def test_an_update_of_a_record_over_http_is_refused_and_accounted_for(
+    server: ServerProcess, owner: httpx.AsyncClient
+) -> None:
+    name = "plan/http"
+    assert (await owner.post("/api/documents", json={"name": name})).status_code == 201
+    doc: Doc[Any] = Doc()
+    doc.get("record", type=Map)["forged"] = "yes"
+    answer = await owner.post(f"/api/updates/{name}/record", content=doc.get_update())
+    assert answer.status_code == 403
+    assert "written by the server" in answer.json()["detail"]
+    told_of = (await owner.get("/api/audit", params={"artifact": f"{name}/record"})).json()["events"]
+    assert [(event["body"]["actor"]["sub"], event["body"]["type"]) for event in told_of] == [("olga", "edit.refused")]
 
 
 async def changes(http: httpx.AsyncClient) -> list[dict[str, Any]]:

@@ -55,8 +55,9 @@ async def test_a_record_is_live_for_readers_and_closed_to_writers(
     before = record.to_py()
     record["reminders"] = "forged"
     await until(lambda: record.to_py() == before, "converged to what is shared")
-    told = [*reader.stateless, reader.denied or ""]
-    assert any("written by the server" in text for text in told)
+    await until(
+        lambda: any("written by the server" in text for text in [*reader.stateless, reader.denied or ""]), "told"
+    )
     told_of = (await owner.get("/api/audit", params={"artifact": f"{name}/record"})).json()["events"]
     assert [event["body"]["actor"]["sub"] for event in told_of] == ["rita"]
     reminded = [one for one in await changes(owner) if one["type"] == "quorate.reminder.overdue"]

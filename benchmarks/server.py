@@ -45,11 +45,11 @@ class Measured:
 
 
 @contextmanager
-def measured_server(**environment: str) -> Iterator[Measured]:
-    """Run `quorate serve --open` on SQLite in a new folder, with default settings but for the throttle."""
+def measured_server(*, way: tuple[str, ...] = ("--open",), **environment: str) -> Iterator[Measured]:
+    """Run `quorate serve`, open unless told otherwise, on SQLite in a new folder, without its throttle."""
     pin = ["taskset", "-c", str(SERVER_CORE)] if os.cpu_count() != 1 else []
     with tempfile.TemporaryDirectory() as folder:
-        command = [*pin, sys.executable, "-m", "quorate_server", "serve", "--open", "--port", "0", "--data", folder]
+        command = [*pin, sys.executable, "-m", "quorate_server", "serve", *way, "--port", "0", "--data", folder]
         child = subprocess.Popen(
             [*command, "--log-level", "warning"],
             stdout=subprocess.PIPE, text=True, env=os.environ | UNTHROTTLED | environment,

@@ -6,7 +6,7 @@ read, read it inside a unit of work (see `work`), where nothing can come in betw
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import TypeVar, cast
 
@@ -19,7 +19,7 @@ from quorate_server.kinds import (
     find_kind,
     record_name,
 )
-from quorate_server.records import read_record
+from quorate_server.records import read_member, read_record
 from quorate_server.room import Room
 from quorate_server.rooms import Rooms
 from quorate_server.users import SERVER, User
@@ -63,13 +63,23 @@ class Artifact:
         """Return the record as JSON."""
         return self.record_room.live.look(read_record)
 
+    def record_member(self, key: str) -> object:
+        """Return one member of the record as JSON; `None` when there is none."""
+        return self.record_room.live.look(lambda doc: read_member(doc, key))
+
+    @property
+    def record_version(self) -> Hashable:
+        """Something that is equal as long as the record is the same, in one run of the server."""
+        live = self.record_room.live
+        return live.serial, live.version
+
     def root_members(self, name: str) -> dict[str, object]:
         """Return the members of a root that is a map; none when it is not, or is empty."""
         return _members(self.root_json(name))
 
     def record_section(self, key: str) -> dict[str, object]:
         """Return the members of a member of the record; none when there is no such map."""
-        return _members(self.record_json().get(key))
+        return _members(self.record_member(key))
 
     def content_hash(self) -> str:
         """Return the hash of the guarded parts of the content, as they are now.

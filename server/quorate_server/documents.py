@@ -21,6 +21,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TypeVar
 
 from pycrdt import Array, Doc, Map, Text, TransactionEvent, XmlFragment, get_state
@@ -110,6 +111,9 @@ class _Waiting:
     division: Division
 
 
+_SERIALS = count()
+
+
 class LiveDocument:
     """A document that updates can be applied to, and that can be asked for what somebody lacks.
 
@@ -140,6 +144,8 @@ class LiveDocument:
         self._depth_bound = nesting_levels  # of what is stored it is not known: measured when a type is created
         self.version = 0
         """Grows whenever the content changes; equal versions mean equal content."""
+        self.serial = next(_SERIALS)
+        """Its number among all live documents of this process."""
         if state != EMPTY_UPDATE:
             self._load(state)
         for update in updates:

@@ -11,9 +11,12 @@ from typing import TypeVar
 from starlette.requests import Request
 
 from quorate_protocol.ids import DocumentName, UserId
+from quorate_protocol.ids import Sequence as LogPlace
 from quorate_protocol.names import parse_document_name
 from quorate_server.access import Access, Action
 from quorate_server.artifacts import Artifact, open_artifact
+from quorate_server.attribution import REMOVED
+from quorate_server.contributions import contributions
 from quorate_server.errors import Unavailable
 from quorate_server.hooks import ArtifactInfo
 from quorate_server.kinds import find_kind, kind_of
@@ -86,6 +89,21 @@ class EngineServer:
         assert effect.id is not None, "an effect that was listed has an id"
         outcome = EffectOutcome(id=effect.id, attempts=0, state="pending", due_at=time.time())
         await self.rooms.ledger.commit(outcome)
+
+    async def contributors(self, artifact: Artifact) -> Mapping[UserId, frozenset[str]]:
+        """Return who wrote what is in the content now, and in which of its parts."""
+        found: dict[UserId, frozenset[str]] = {}
+        until = artifact.content_room.newest_place
+        after = LogPlace(0)
+        try:
+            while wrote := await contributions(self.rooms, artifact.content_room.document, after, until):
+                for each in wrote:
+                    parts = (each.inserted.keys() | each.deleted.keys()) - {REMOVED}
+                    found[each.author] = found.get(each.author, frozenset()) | parts
+                after = wrote[-1].sequence
+        except StorageUnavailable as error:
+            raise Unavailable("the database cannot be reached: try again") from error
+        return found
 
     def principals_with(self, role: str, name: DocumentName) -> Sequence[str]:
         """Return who was granted a role in an artifact or its kind."""

@@ -59,16 +59,18 @@ class EnginePanic(EngineError):
 class Refused(ServerError):
     """A rule says no, and nothing was changed. `reason` is for the person, `code` for programs.
 
-    `status` is the HTTP status and `close_code` the WebSocket close code that tell a client so.
+    `status` is the HTTP status and `close_code` the WebSocket close code that tell a client so; `details` are further
+    members of the problem, in JSON, for programs that want to do something about it.
     """
 
     code: ClassVar[str] = "refused"
     status: ClassVar[int] = 403
     close_code: ClassVar[int] = 4403
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, **details: object) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.details = details
 
 
 class NotAuthenticated(Refused):

@@ -14,9 +14,9 @@ from starlette.responses import Response
 from quorate_protocol.ids import DocumentName
 from quorate_protocol.ids import Sequence as LogPlace
 from quorate_server.access import EVERYTHING, ROLES, Action, Verdict
-from quorate_server.attribution import Contribution, Ranges, ranges_of, unpack
+from quorate_server.attribution import Contribution
 from quorate_server.cloudevents import cloud_event
-from quorate_server.connections import House
+from quorate_server.contributions import LONGEST_PAGE, contributions
 from quorate_server.errors import MalformedUpdate
 from quorate_server.governance_models import (
     AccessInfo,
@@ -40,11 +40,8 @@ from quorate_server.governance_models import (
 from quorate_server.kinds import KINDS, artifact_of
 from quorate_server.openapi import PAGE_SIZE, POSITION, TEXT, Endpoint, one_of
 from quorate_server.requests import body_of, document_of, house_of, model_response, name_of, number_of, stored
-from quorate_server.users import SERVER, User
+from quorate_server.users import User
 from quorate_storage.acts import SetAside
-from quorate_storage.stores import Document
-
-LONGEST_PAGE = 1000
 
 
 async def run_command(request: Request, user: User) -> Response:
@@ -127,30 +124,12 @@ async def list_attributions(request: Request, user: User) -> Response:
     document = await document_of(house, name)
     after = number_of(request, "after", 0)
     until = number_of(request, "until", document.last_sequence)
-    found = await _contributions(house, document, LogPlace(after), LogPlace(until))
+    found = await stored(contributions(house.rooms, document, LogPlace(after), LogPlace(until)))
     return model_response(
         ContributionList(
             name=name, after=after, until=until, contributions=[_contribution_info(each) for each in found]
         )
     )
-
-
-async def _contributions(house: House, document: Document, after: LogPlace, until: LogPlace) -> list[Contribution]:
-    """Return who changed which part by the oldest thousand of the updates asked for."""
-    room = await house.rooms.open(document.name, SERVER, may_create=False)
-    state = await room.read()
-    store = house.rooms.store
-    # The log first: what is folded in between is then in both, and counted once.
-    tail = await stored(store.read_log(document.id, after=after, limit=LONGEST_PAGE))
-    folded = await stored(store.read_attributions(document.id, after=after, until=until))
-    found: dict[LogPlace, Ranges] = {}
-    for one in folded:
-        found |= {each.sequence: each for each in unpack(one) if after < each.sequence <= until}
-        if len(found) >= LONGEST_PAGE:
-            break
-    found |= {entry.sequence: ranges_of(entry) for entry in tail if entry.sequence <= until}
-    wanted = [found[sequence] for sequence in sorted(found)]
-    return await house.rooms.locate(state, wanted[:LONGEST_PAGE])
 
 
 def _contribution_info(found: Contribution) -> ContributionInfo:

@@ -181,6 +181,16 @@ class Server(Protocol):
         """Make an effect due again, whatever became of it."""
         ...
 
+    async def contributors(self, artifact: Artifact) -> Mapping[UserId, frozenset[str]]:
+        """Return who wrote what is in the content now, and in which of its parts (`request/title`).
+
+        By authenticated users, over all of the log. What is deleted has no part any more.
+
+        Raises:
+            Unavailable: try again later.
+        """
+        ...
+
     def principals_with(self, role: str, name: DocumentName) -> Sequence[str]:
         """Return who was granted a role in an artifact or its kind, as `user:ID` and `group:NAME`."""
         ...

@@ -58,7 +58,7 @@ def _known_problem(error: Exception) -> tuple[dict[str, object], dict[str, str]]
         case Refused():
             if isinstance(error, NotAuthenticated):
                 headers["WWW-Authenticate"] = "Bearer"
-            found = (error.status, error.code, "Refused", error.reason)
+            return _members(error.status, error.code, "Refused", error.reason) | error.details, headers
         case Unavailable():
             headers["Retry-After"] = "2"
             found = (503, error.code, "Try again later", str(error))

@@ -6,7 +6,7 @@ whole. `RECORD_ROOT` is the root map of every record: one member for each engine
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from pycrdt import Array, Map
@@ -26,48 +26,71 @@ def write_member(key: str, value: object) -> Callable[[AnyDoc], None]:
     """Return the edit that sets a member of a record to a JSON value; `None` takes the member away."""
 
     def edit(doc: AnyDoc) -> None:
-        _write(record_map(doc), key, value)
+        root = record_map(doc)
+        _write(root, key, value, _json(root, key))
 
     return edit
 
 
 def read_record(doc: AnyDoc) -> dict[str, object]:
     """Return a record as JSON."""
-    found = record_map(doc).to_py()
+    with doc.transaction():  # without it each member that is read begins its own
+        found = record_map(doc).to_py()
     return dict(found) if found else {}
+
+
+def read_member(doc: AnyDoc, key: str) -> object:
+    """Return one member of a record as JSON; `None` when there is none."""
+    with doc.transaction():
+        return _json(record_map(doc), key)
 
 
 def set_property(doc: AnyDoc, key: str, value: object) -> None:
     """Set a member of a content's `properties` to a JSON value; `None` takes it away."""
-    _write(doc.get("properties", type=Map), key, value)
+    properties: AnyMap = doc.get("properties", type=Map)
+    _write(properties, key, value, _json(properties, key))
 
 
-def _write(parent: AnyMap, key: str, value: object) -> None:
-    present = parent.get(key)
+def _json(parent: AnyMap, key: str) -> object:
+    present: object = parent.get(key)
+    if isinstance(present, (Map, Array)):
+        return cast("object", present.to_py())  # pyright: ignore[reportUnknownMemberType] - any map or list
+    return present
+
+
+def _write(parent: AnyMap, key: str, value: object, before: object) -> None:
+    """Set a member that says `before` now; only what differs is touched, for reading a map back costs the most."""
     if value is None:
         if key in parent:
             del parent[key]
     elif isinstance(value, Mapping):
         members = cast("Mapping[str, object]", value)
+        present = parent.get(key)
         if isinstance(present, Map):
-            _write_members(present, members)  # pyright: ignore[reportUnknownArgumentType] - any map
+            was: Mapping[str, object] = cast("Mapping[str, object]", before) if isinstance(before, Mapping) else {}
+            _write_members(present, members, was)  # pyright: ignore[reportUnknownArgumentType] - any map
         else:
             nested: AnyMap = Map()
             parent[key] = nested
-            _write_members(nested, members)
-    elif _is_new(present, value):
+            _write_members(nested, members, {})
+    elif not _is_same(before, value):
         parent[key] = value
 
 
-def _write_members(parent: AnyMap, members: Mapping[str, object]) -> None:
-    for gone in [key for key in parent.keys() if key not in members]:  # noqa: SIM118 - the stubs of its iterator are wrong
+def _write_members(parent: AnyMap, members: Mapping[str, object], before: Mapping[str, object]) -> None:
+    for gone in before.keys() - members.keys():
         del parent[gone]
     for key, value in members.items():
-        _write(parent, key, value)
+        if key not in before or not _is_same(before[key], value):
+            _write(parent, key, value, before.get(key))
 
 
-def _is_new(present: object, value: object) -> bool:
-    """Whether a value differs from what is there; 1, 1.0 and True are different things to a reader of JSON."""
-    if isinstance(present, (Map, Array)):
-        return True
-    return present != value or isinstance(present, bool) != isinstance(value, bool)
+def _is_same(one: object, other: object) -> bool:
+    """Whether two JSON values are the same; 1 and True are different things to a reader of JSON, 1 and 1.0 are not."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        left, right = cast("Mapping[str, object]", one), cast("Mapping[str, object]", other)
+        return left.keys() == right.keys() and all(_is_same(left[key], right[key]) for key in left)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        here, there = cast("Sequence[object]", one), cast("Sequence[object]", other)
+        return len(here) == len(there) and all(map(_is_same, here, there))
+    return one == other and isinstance(one, bool) == isinstance(other, bool)

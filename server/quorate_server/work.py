@@ -62,7 +62,7 @@ class Work:
 
         Members that are maps are changed member by member, so that readers see only what is new.
         """
-        if artifact.record_json().get(key) == value:
+        if artifact.record_member(key) == value:
             return False
         self.edit_record(artifact, write_member(key, value))
         return True

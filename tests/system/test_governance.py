@@ -215,7 +215,8 @@ async def test_others_verify_the_audit_chain_without_the_server(tmp_path: Path) 
 
 async def test_engines_and_kinds_describe_themselves(owner: httpx.AsyncClient) -> None:
     engines = (await owner.get("/api/engines")).json()["engines"]
-    assert {one["name"]: one["health"] for one in engines} == {"reminders": "working", "webhooks": "working"}
+    health = {one["name"]: one["health"] for one in engines}
+    assert health == {"approvals": "working", "reminders": "working", "webhooks": "working"}
     assert {"reminders.snooze"} == set(next(one["commands"] for one in engines if one["name"] == "reminders"))
     kinds = (await owner.get("/api/kinds")).json()["kinds"]
     assert len(kinds) == 10

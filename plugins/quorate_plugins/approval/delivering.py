@@ -1,0 +1,212 @@
+"""Telling people outside the server: effects of the outbox that go out by the channels that somebody wants, in order.
+
+What is told is asked for in the transaction of what it tells of. A channel that cannot reach somebody, or fails for
+good, is followed by the next one; one that fails for now is tried again some times, and then followed by the next.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal, cast
+from urllib.parse import quote
+
+import httpx
+from pydantic import TypeAdapter
+
+from quorate_plugins.approval.directory import Person
+from quorate_plugins.approval.notifications.channels import (
+    Channel,
+    EmailChannel,
+    Poster,
+    SlackChannel,
+    SlackWebhookChannel,
+    SmsChannel,
+    TeamsChannel,
+    Unreachable,
+    WebhookChannel,
+)
+from quorate_plugins.approval.notifications.messages import Notice
+from quorate_plugins.approval.notifications.preferences import (
+    Preferences,
+    next_after_failure,
+    plan,
+    read_preferences,
+)
+from quorate_plugins.approval.notifying import Telling, still_matters
+from quorate_plugins.approval.requests import Request
+from quorate_server.hooks import DocumentName, Effect, GiveUp, Server, TryAgain, Work
+
+MOST_ATTEMPTS = 5
+"""So often a channel that fails for now is tried before the next one is."""
+MOST_KEY_CHARACTERS = 200
+PAUSE_SECONDS = (10.0, 60.0, 300.0, 1800.0)
+
+_NOTICE = TypeAdapter(Notice)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a telling is about: the request, its artifact, its title, where it is decided, and people's names by id."""
+
+    request: Request
+    name: DocumentName
+    title: str
+    link: str
+    names: Mapping[str, str]
+
+
+def notice_of(telling: Telling, about: Subject) -> Notice:
+    """Return what somebody is told."""
+    request, decision = about.request, telling.decision
+    by = decision.actor if decision else request.resolved_by
+    person = quote(telling.person, safe="")
+    key = f"{telling.event}.{request.version}.{telling.stage}.{person}.{quote(about.name, safe='')}"
+    return Notice(
+        key=key[:MOST_KEY_CHARACTERS],
+        event=telling.event,
+        request=about.name,
+        title=about.title,
+        requester=about.names.get(request.requester, request.requester),
+        link=about.link,
+        revision=request.revision,
+        type=request.type,
+        risk=request.risk,
+        priority=request.priority,
+        by=about.names.get(by, by),
+        on_behalf_of="" if decision is None or decision.actor == decision.principal else decision.principal,
+        state=request.state,
+        due_at=request.runs[telling.stage].due_at if telling.stage in request.runs else request.deadline_at,
+    )
+
+
+class Delivering:
+    """The channels there are by the engine's settings, and what goes out by them."""
+
+    def __init__(self, server: Server, channels: Mapping[str, Channel]) -> None:
+        self.server = server
+        self.channels = channels
+        self.preferences: dict[str, Preferences] = {}
+
+    async def load(self) -> None:
+        """Read what people prefer."""
+        for key, value in (await self.server.read_values("prefer/")).items():
+            self.preferences[key.removeprefix("prefer/")] = read_preferences(json.loads(value))
+
+    def preferences_of(self, person: str) -> Preferences:
+        """Return what somebody prefers: in the application and by mail, if they say nothing."""
+        return self.preferences.get(person, Preferences())
+
+    def enqueue(self, work: Work, telling: Telling, recipient: Person, about: Subject) -> None:
+        """Have somebody told: in the application at once, and by their channels when they want it."""
+        notice = notice_of(telling, about)
+        preferences = self.preferences_of(recipient.id)
+        planned = plan(preferences, telling.event, about.request.priority, recipient.zone, work.now)
+        told = cast("dict[str, object]", _NOTICE.dump_python(notice, mode="json"))
+        place = f"notice/{quote(recipient.id, safe='')}/{int(work.now * 1000):015}/{notice.key}"
+        work.put(place, json.dumps(told).encode())
+        outside = [each for each in planned.channels if each in self.channels]
+        if outside:
+            payload = {"person": recipient.id, "channels": outside, "notice": told}
+            work.effect(notice.key, payload, artifact=about.name, due_at=planned.not_before)
+
+    async def deliver(self, effect: Effect, recipient: Person | None, request: Request | None) -> None:
+        """Tell somebody something by the first of their channels that reaches them.
+
+        Raises:
+            TryAgain: it did not work, and may later.
+            GiveUp: nobody was told: no channel reaches them.
+        """
+        notice = _NOTICE.validate_python(effect.payload["notice"])
+        if recipient is None or not recipient.is_active:
+            raise GiveUp("they are not in the directory any more")
+        if not still_matters(notice.event, recipient.id, request):
+            return
+        wanted = cast("Sequence[str]", effect.payload["channels"])
+        name: str | None = wanted[0]
+        reasons: list[str] = []
+        while name is not None:
+            if await self._sent(
+                name, notice, recipient, effect, reasons, is_last=next_after_failure(wanted, name) is None
+            ):
+                return
+            name = next_after_failure(wanted, name)
+        raise GiveUp("; ".join(reasons) or "no channel is set up")
+
+    async def _sent(
+        self, name: str, notice: Notice, recipient: Person, effect: Effect, reasons: list[str], *, is_last: bool
+    ) -> bool:
+        """Whether a channel has told them; `reasons` gathers why others did not."""
+        channel = self.channels.get(name)
+        if channel is None:
+            reasons.append(f"{name}: not set up")
+            return False
+        place = f"sent/{quote(notice.request, safe='')}/{recipient.id}/{name}"
+        earlier = (await self.server.read_values(place)).get(place)
+        try:
+            sent = await channel.send(notice, recipient, None if earlier is None else earlier.decode())
+        except (Unreachable, GiveUp) as error:
+            reasons.append(f"{name}: {error}")
+            return False
+        except TryAgain as error:
+            if effect.attempts >= MOST_ATTEMPTS and not is_last:
+                reasons.append(f"{name}: {error.reason}")
+                return False
+            pause = PAUSE_SECONDS[min(effect.attempts, len(PAUSE_SECONDS) - 1)]
+            raise TryAgain(max(error.after_seconds, pause), error.reason, is_attempt=error.is_attempt) from error
+        await self.server.transact(lambda work: work.put(place, sent.message_id.encode()))
+        return True
+
+
+@asynccontextmanager
+async def open_channels(server: Server) -> AsyncGenerator[dict[str, Channel]]:
+    """Keep the channels open that the engine's settings name."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        yield _channels(server, Poster(client))
+
+
+def _channels(server: Server, poster: Poster) -> dict[str, Channel]:
+    mail, chat = _mail(server), _chat(server, poster)
+    found: list[Channel] = [each for each in (mail, chat) if each is not None]
+    return {each.name: each for each in (*found, *_gateways(server, poster))}
+
+
+def _gateways(server: Server, poster: Poster) -> list[Channel]:
+    setting = server.setting
+    found: list[Channel] = []
+    if setting("teams_webhook"):
+        found.append(TeamsChannel(poster, url=setting("teams_webhook")))
+    if setting("sms_url"):
+        found.append(
+            SmsChannel(poster, url=setting("sms_url"), token=setting("sms_token"), sender=setting("sms_sender"))
+        )
+    if setting("webhook_url"):
+        found.append(WebhookChannel(poster, url=setting("webhook_url"), secret=setting("webhook_secret")))
+    return found
+
+
+def _mail(server: Server) -> EmailChannel | None:
+    setting = server.setting
+    if not setting("smtp_host"):
+        return None
+    tls = setting("smtp_tls", "starttls")
+    if tls not in {"none", "starttls", "tls"}:
+        raise ValueError(f"`smtp_tls` is none, starttls or tls, not {tls!r}")
+    return EmailChannel(
+        host=setting("smtp_host"),
+        port=int(setting("smtp_port", "587")),
+        sender=setting("smtp_sender"),
+        username=setting("smtp_username"),
+        password=setting("smtp_password"),
+        tls=cast("Literal['none', 'starttls', 'tls']", tls),
+    )
+
+
+def _chat(server: Server, poster: Poster) -> SlackChannel | SlackWebhookChannel | None:
+    setting = server.setting
+    if setting("slack_token"):
+        url = setting("slack_url", "https://slack.com/api")
+        return SlackChannel(poster, token=setting("slack_token"), base_url=url)
+    return SlackWebhookChannel(poster, url=setting("slack_webhook")) if setting("slack_webhook") else None

@@ -1,0 +1,185 @@
+"""`Approvals`: the engine that keeps the record of approval requests.
+
+People write a request together; what it takes, who decided, and where it stands is in its record, which only this
+engine writes. Commands change it in units of work. Everything else (edits, time, other people in the directory) is
+found by `reconcile`, which compares what the record says with what is so, and may be asked at any time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import ClassVar, TypeVar, cast
+
+from quorate_plugins.approval import clockwork
+from quorate_plugins.approval.administering import Administering
+from quorate_plugins.approval.commands import (
+    About,
+    Ask,
+    Decide,
+    DecisionInfo,
+    Delegate,
+    DelegationInfo,
+    EndDelegation,
+    Explanation,
+    Inbox,
+    NoticeList,
+    PeopleInfo,
+    PolicyInfo,
+    Prefer,
+    PublishPolicy,
+    PutPeople,
+    Report,
+    RequestInfo,
+    RevokeDecision,
+    Submit,
+    WhatIf,
+    WhatIfAnswer,
+)
+from quorate_plugins.approval.condition_pool import ConditionPool
+from quorate_plugins.approval.contents import ROOTS
+from quorate_plugins.approval.delivering import Delivering, open_channels
+from quorate_plugins.approval.desk import Desk
+from quorate_plugins.approval.ending import Ending
+from quorate_plugins.approval.executing import take_back
+from quorate_plugins.approval.requests import Event, Request
+from quorate_plugins.approval.submitting import Submitting
+from quorate_plugins.approval.voting import Deciding
+from quorate_server.hooks import (
+    Action,
+    Answer,
+    AnySpec,
+    Artifact,
+    Call,
+    Command,
+    CommandSpec,
+    Done,
+    Effect,
+    Engine,
+    ProposedUpdate,
+    Refused,
+    Server,
+    Work,
+)
+
+C = TypeVar("C", bound=Command)
+A = TypeVar("A", bound=Answer)
+
+
+class Approvals(Engine):
+    """Keeps approval requests."""
+
+    name = "approvals"
+    version = "1"
+    kinds = frozenset({"approval"})
+    watches = frozenset(ROOTS)
+    guards: ClassVar = {"approval": frozenset(ROOTS)}
+    fails_closed = True
+
+    clock: Callable[[], float] = staticmethod(time.time)
+
+    _delivering: Delivering
+
+    def __init__(self) -> None:
+        def now() -> float:
+            return self.clock()
+
+        self._desk = Desk()
+        self._submitting = Submitting(self._desk, now)
+        self._voting = Deciding(self._submitting)
+        self._ending = Ending(self._desk, now)
+        self._administering = Administering(self._desk, now)
+
+    @asynccontextmanager
+    async def lifespan(self, server: Server) -> AsyncGenerator[None]:
+        """Read what was kept, and have conditions evaluated elsewhere while the server runs."""
+        self.server = server
+        async with ConditionPool() as conditions, open_channels(server) as channels:
+            self._delivering = Delivering(server, channels)
+            await self._delivering.load()
+            await self._desk.open(server, conditions, self._delivering)
+            yield
+
+    def before_update(self, proposed: ProposedUpdate) -> None:
+        """Refuse edits of what is being done or done; note who writes in what is decided on."""
+        if proposed.artifact in self._desk.frozen:
+            raise Refused("this request is closed: make a new one that supersedes it")
+        request = self._desk.live.get(proposed.artifact)
+        if request is not None and "request" in proposed.roots:
+            said = proposed.content_json().get("request")
+            members: Mapping[str, object] = cast("Mapping[str, object]", said) if isinstance(said, Mapping) else {}
+            if members.get("type") != request.type:
+                raise Refused("the type of a request that was submitted stays: make a new one that supersedes it")
+        self._desk.writers.setdefault(proposed.artifact, {})[proposed.user.id] = None
+
+    async def reconcile(self, artifact: Artifact) -> float | None:
+        """Do what edits, other people and the time make of a request; return when time does something next."""
+        if self._desk.find(artifact) is None:
+            return None
+        await self._submitting.take_edits(artifact)
+        await self._administering.take_people(artifact)
+
+        def decide(work: Work) -> float | None:
+            def do(event: Event) -> Request:
+                before = self._desk.find(artifact)
+                after = self._desk.record(work, artifact, before, event)
+                if before is not None:
+                    take_back(work, artifact, before, after)
+                return after
+
+            request = self._desk.find(artifact)
+            if request is None:
+                return None
+            request = clockwork.run_out(request, work.now, self._desk.around(request), do)
+            return clockwork.next_at(request)
+
+        wake_at = await self.server.transact(decide, artifact)
+        self._desk.remember(artifact)
+        return wake_at
+
+    async def deliver(self, effect: Effect) -> None:
+        """Tell somebody of something, by the channels that they prefer."""
+        recipient = self._desk.directory.people.get(str(effect.payload["person"]))
+        await self._delivering.deliver(effect, recipient, self._desk.live.get(effect.artifact or ""))
+
+    def commands(self) -> Sequence[AnySpec]:
+        """Return the commands about approvals."""
+        end, rest = self._ending, self._administering
+        admin, write, read = Action.ADMINISTER, Action.WRITE, Action.READ
+        specs = (
+            _spec("submit", "Put a request up for decision", Submit, RequestInfo, self._submitting.submit),
+            _spec("decide", "Decide on a request", Decide, DecisionInfo, self._voting.decide),
+            _spec("withdraw", "Take a request back", About, RequestInfo, end.withdraw),
+            _spec("revoke_decision", "Take one's own decision back", RevokeDecision, RequestInfo, end.revoke_decision),
+            _spec("revoke", "Let what was approved hold no more", About, RequestInfo, end.revoke),
+            _spec("override", "Decide against the rules in an emergency", About, RequestInfo, end.override),
+            _spec("review_override", "Close the review of an override", About, RequestInfo, end.review_override),
+            _spec("execute", "Begin to do what was approved", About, RequestInfo, end.execute),
+            _spec("report", "Say whether what was approved is done", Report, RequestInfo, end.report),
+            _spec("explain", "Say where a request stands, and why", About, Explanation, rest.explain),
+            _spec("inbox", "Show what waits for one's decision", Ask, Inbox, rest.inbox),
+            _spec("notices", "Show what one was told, the newest first", Ask, NoticeList, rest.notices),
+            _spec("prefer", "Say by which channels, and when, one wants to be told", Prefer, Done, rest.prefer),
+            _spec("delegate", "Have somebody else decide for a while", Delegate, DelegationInfo, rest.delegate),
+            _spec("end_delegation", "End a delegation", EndDelegation, DelegationInfo, rest.end_delegation),
+            _spec("put_people", "Change the directory", PutPeople, PeopleInfo, rest.put_people),
+            _spec("publish_policy", "Let the first policy take effect", PublishPolicy, PolicyInfo, rest.publish_policy),
+            _spec("what_if", "Ask what a draft of a policy would change", WhatIf, WhatIfAnswer, rest.what_if),
+        )
+        permissions = {"submit": write, "explain": read, "put_people": admin}
+        return [replace(each, permission=permissions.get(each.name.partition(".")[2])) for each in specs]
+
+
+def _spec(
+    name: str, summary: str, command: type[C], answer: type[A], handler: Callable[[Call, C], Awaitable[A]]
+) -> AnySpec:
+    return CommandSpec(
+        name=f"approvals.{name}",
+        summary=summary,
+        command=command,
+        answer=answer,
+        handler=handler,
+        engine=Approvals.name,
+    )

@@ -12,7 +12,7 @@ from typing import cast
 from quorate_plugins.approval.directory import Directory
 from quorate_plugins.approval.policies import PRIORITIES, TYPES, FieldRule, Template
 from quorate_plugins.approval.refusals import ContentIncomplete
-from quorate_server.hooks import Artifact
+from quorate_server.hooks import KIND_NAMES, Artifact
 
 COSMETIC = frozenset({"title"})
 """Members of `request` that no decision binds to."""
@@ -159,11 +159,22 @@ def check_principal(content: Content) -> None:
     Raises:
         ContentIncomplete: it does not.
     """
-    principal = content.fields.get("principal")
-    kind, _, name = principal.partition(":") if isinstance(principal, str) else ("", "", "")
-    if kind not in {"user", "group"} or not name:
+    if not principal_of(content):
         wrong = {"fields/principal": "expected `user:ID` or `group:NAME`"}
         raise ContentIncomplete(f"fields/principal: {wrong['fields/principal']}", missing=[], wrong=wrong)
+
+
+def principal_of(content: Content) -> str:
+    """Return to whom a role is to be given, or from whom it is to be taken; empty when it says nobody."""
+    principal = content.fields.get("principal")
+    kind, _, name = principal.partition(":") if isinstance(principal, str) else ("", "", "")
+    return f"{kind}:{name}" if kind in {"user", "group"} and name else ""
+
+
+def is_artifact(subject: str) -> bool:
+    """Whether a subject is the name of an artifact: not a whole kind, nor everything."""
+    kind, _, slug = subject.partition("/")
+    return kind in KIND_NAMES and bool(slug)
 
 
 def differences(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, object]:

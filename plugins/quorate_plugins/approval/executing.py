@@ -6,13 +6,15 @@ Everything else is done by others, who hear of it from the change feed and say b
 
 from __future__ import annotations
 
-from quorate_plugins.approval.contents import Content, Kept
+from quorate_plugins.approval.contents import Content, Kept, is_artifact, principal_of
 from quorate_plugins.approval.desk import Desk
 from quorate_plugins.approval.requests import ExecutionEnded, ExecutionStarted, Request, State
 from quorate_server.hooks import Artifact, Conflict, DocumentName, Work
 
 GIVEN = "approval_given"
 """The section of the record that says which role was given to whom."""
+ROLES = ("viewer", "commenter", "reviewer", "editor", "owner")
+"""The roles that a request can give."""
 _READY = frozenset({State.APPROVED, State.OVERRIDDEN, State.FULFILMENT_FAILED})
 
 
@@ -72,9 +74,9 @@ def _publish(desk: Desk, work: Work, content: Content, kept: Kept) -> bool:
 
 def _give(work: Work, artifact: Artifact, content: Content, *, role: str) -> bool:
     """Give somebody a role in the subject; without a role, take theirs."""
-    principal = content.fields.get("principal")
-    if not isinstance(principal, str) or not content.subject:
-        return False
+    principal = principal_of(content)
+    if not principal or not is_artifact(content.subject) or role not in ("", *ROLES):
+        return False  # it was edited into something that nobody gives
     work.grant(content.subject, principal, role or None)
     what = {"scope": content.subject, "principal": principal, "role": role, "until": content.valid_until or 0}
     work.set_record(artifact, GIVEN, what)

@@ -554,6 +554,25 @@ async def test_the_type_of_a_submitted_request_stays() -> None:
             assert artifact.root_members("request")["type"] == "schema_change"
 
 
+@pytest.mark.parametrize(
+    "edit", [{"subject": "kind:text"}, {"subject": "*"}, {"principal": "everybody"}, {"role": "emperor"}]
+)
+async def test_law_a_request_gives_only_what_one_could_have_asked_for(edit: dict[str, Any]) -> None:
+    """An edit after submission must not become a role in a whole kind, or in everything."""
+    stage = {"id": "s", "requirements": [{"id": "r", "pool": ["role:steward"]}]}
+    async with open_approvals() as house:
+        await open_room(house.rooms, SUBJECT, by="max")
+        await publish(house, {"rules": {"all": {"effect": "require", "stages": [stage]}}})
+        await write(house, **GRANT)
+        await ask(house, "submit", user="rita", artifact=REQUEST)
+        await write(house, **edit)
+        answer = await decide(house, "sam", content_hash=await hash_of(house))
+        assert answer["request"]["state"] == "fulfilment_failed"
+        held = [grant for scope in ("kind:text", "*", SUBJECT) for grant in house.access.grants_in(DocumentName(scope))]
+        assert {grant.principal for grant in held} <= {"user:max"}
+        await assert_replays(house)
+
+
 # Ending, overriding, executing
 
 

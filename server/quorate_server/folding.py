@@ -11,12 +11,14 @@ import functools
 import hashlib
 import itertools
 import json
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import ParamSpec, TypeVar
 
 from quorate_protocol.limits import DEFAULT_LIMITS
@@ -100,6 +102,18 @@ def state_hash(state: bytes) -> str:
     return hashlib.sha256(f"{view}{sorted(ends.items())}{deletions}".encode()).hexdigest()
 
 
+def _end_with_parent() -> None:
+    """Have this child process end when the server was killed: waiting for work, it would never notice."""
+    parent = parent_process()
+    assert parent is not None, "it is a child"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 class Folder:
     """Folds in a child process when a document is large, so that the event loop does not stall.
 
@@ -132,7 +146,8 @@ class Folder:
             return work(*args, **more)
         if self._pool is None:
             # One worker: folding is background work and must leave the other cores to the living.
-            self._pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"))
+            context = get_context("spawn")
+            self._pool = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_end_with_parent)
         call = functools.partial(work, *args, **more)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, call)

@@ -1,0 +1,40 @@
+"""The child process that folds: it ends with the server, also when that is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from tests.server.houses import until
+
+PARENT = """
+import asyncio, os, psutil
+from quorate_server.folding import Folder
+
+async def main():
+    folder = Folder(inline_bytes=0)
+    await folder.view(b"\\0\\0")
+    print(*[child.pid for child in psutil.Process().children()], flush=True)
+    await asyncio.sleep(60)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+async def test_the_child_of_a_server_that_was_killed_ends(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT, "utf-8")
+    command = [sys.executable, str(script)]
+    parent = await asyncio.to_thread(subprocess.Popen, command, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    children = [int(pid) for pid in (await asyncio.to_thread(parent.stdout.readline)).split()]
+    assert len(children) == 2  # the worker, and the tracker of its resources
+    parent.kill()
+    await asyncio.to_thread(parent.wait)
+    parent.stdout.close()
+    await until(lambda: not any(psutil.pid_exists(pid) for pid in children), "gone")

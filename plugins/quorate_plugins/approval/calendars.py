@@ -172,11 +172,14 @@ class _Schedule:
     def spans_on(self, day: date) -> list[Span]:
         """Return the open spans of a day, in order; none for a closed day."""
         windows = self.windows[day.weekday()]
-        if not windows or day in self.closures or any(day in _holidays_of(code, day.year) for code in self.holidays):
+        if not windows or self._is_day_off(day):
             return []
         midnight = datetime.combine(day, time.min)
         spans = [(self.first_at(midnight, opens), self.first_at(midnight, closes)) for opens, closes in windows]
         return [span for span in spans if span[0] < span[1]]
+
+    def _is_day_off(self, day: date) -> bool:
+        return day in self.closures or any(day in _holidays_of(code, day.year) for code in self.holidays)
 
     def first_at(self, midnight: datetime, minute: int) -> float:
         """Return the first moment at which a day's clocks show so many minutes after midnight, or more."""

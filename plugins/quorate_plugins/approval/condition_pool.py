@@ -230,28 +230,50 @@ class ConditionPool:
             if not frame.places:
                 await asyncio.sleep(0)  # all were refused, which took time too
                 continue
-            if not await self._is_ready(frame, asked, deadline):
+            try:
+                deadline = await self._ready_until(deadline)
+            except _NoWorker as error:
+                asked.put_back(frame.places)
+                asked.fail_waiting(str(error))
                 return
-            deadline = deadline or loop.time() + BUDGET_SECONDS
-            stop_at = deadline if is_careful else min(deadline, loop.time() + timeout_seconds)
-            left, reason = await self._exchange(frame, asked, stop_at, QUESTION_SECONDS if is_careful else None)
-            if left and is_careful and loop.time() < deadline:
-                asked.fail(left.pop(0), reason)
-            asked.put_back(left)
-            is_careful = is_careful or bool(left)
+            if is_careful:
+                await self._ask_one_by_one(frame, asked, deadline)
+            else:
+                stop_at = min(deadline, loop.time() + timeout_seconds)
+                is_careful = not await self._ask_together(frame, asked, stop_at)
             if loop.time() >= deadline:
                 asked.fail_waiting(LATE)
 
-    async def _is_ready(self, frame: _Frame, asked: _Round, deadline: float | None) -> bool:
-        """Whether a process is ready in time; otherwise everything that waits has failed."""
+    async def _ready_until(self, deadline: float | None) -> float:
+        """Wait until a process is ready, and return the deadline of all questions; unless given, it counts from then.
+
+        Raises:
+            _NoWorker: there is none, for the reason given.
+        """
         loop = asyncio.get_running_loop()
+        if deadline is None:
+            await self._ensure_worker(loop.time() + START_SECONDS)
+            return loop.time() + BUDGET_SECONDS
         try:
-            await self._ensure_worker(loop.time() + START_SECONDS if deadline is None else deadline)
+            await self._ensure_worker(deadline)
         except _NoWorker as error:
-            asked.put_back(frame.places)
-            asked.fail_waiting(LATE if deadline is not None and loop.time() >= deadline else str(error))
-            return False
-        return True
+            if loop.time() >= deadline:
+                raise _NoWorker(LATE) from error
+            raise
+        return deadline
+
+    async def _ask_together(self, frame: _Frame, asked: _Round, stop_at: float) -> bool:
+        """Ask a frame with one limit for all of it; what is not answered waits again. Whether all was answered."""
+        left, _ = await self._exchange(frame, asked, stop_at, None)
+        asked.put_back(left)
+        return not left
+
+    async def _ask_one_by_one(self, frame: _Frame, asked: _Round, deadline: float) -> None:
+        """Ask a frame with a limit for each question; one that takes too long, or ends the process, gets an error."""
+        left, reason = await self._exchange(frame, asked, deadline, QUESTION_SECONDS)
+        if left and asyncio.get_running_loop().time() < deadline:
+            asked.fail(left.pop(0), reason)
+        asked.put_back(left)
 
     async def _exchange(
         self, frame: _Frame, asked: _Round, stop_at: float, question_seconds: float | None
@@ -295,8 +317,7 @@ class ConditionPool:
         Raises:
             _NoWorker: it could not be started, or was not ready in time.
         """
-        if self._worker is not None and self._worker.returncode is not None:
-            self._discard()
+        self._discard_ended()
         if self._worker is not None:
             return
         if self._is_closed:
@@ -320,6 +341,10 @@ class ConditionPool:
         if self._is_closed:
             raise EOFError(CLOSED)
         await _receive(self._worker)
+
+    def _discard_ended(self) -> None:
+        if self._worker is not None and self._worker.returncode is not None:
+            self._discard()
 
     def _discard(self) -> None:
         """Kill the process, if there is one."""

@@ -114,10 +114,15 @@ def check_condition(source: str, *, variables: frozenset[str] = VARIABLES) -> No
     unknown = set(program.variables()) - variables - TYPES - names
     if unknown:
         raise ConditionRefused(f"a condition may name {_listed(variables)}, not {_listed(unknown)}")
+    unknown = _called(program) - FUNCTIONS
+    if unknown:
+        raise ConditionRefused(f"a condition may call {_listed(FUNCTIONS)}, not {_listed(unknown)}")
+
+
+def _called(program: cel.Program) -> set[str]:
+    """Return the functions that a program calls by name."""
     # Operators are listed with the functions, under names that are no identifiers; but one looks like one.
-    called = {name for name in program.functions() if name.isidentifier() and name != "_in_"}
-    if called - FUNCTIONS:
-        raise ConditionRefused(f"a condition may call {_listed(FUNCTIONS)}, not {_listed(called - FUNCTIONS)}")
+    return {name for name in program.functions() if name.isidentifier() and name != "_in_"}
 
 
 def check_length(source: str) -> None:
@@ -174,19 +179,24 @@ def _scan(source: str) -> set[str]:
     before, last = "", ""
     for kind, text in _tokens(source):
         if kind == "open":
-            nesting.enter(is_macro=text == "(" and last in MACROS)
+            nesting.enter(is_macro=_begins_macro(last, text))
         elif kind == "close":
             nesting.leave()
-        elif kind == "name" and last == "(" and before in MACROS:
+        elif kind == "name" and _begins_macro(before, last):
             names.add(text)
-        before, last = last, text if kind != "text" else ""
+        before, last = last, text
     return names
 
 
+def _begins_macro(name: str, bracket: str) -> bool:
+    return bracket == "(" and name in MACROS
+
+
 def _tokens(source: str) -> Iterator[tuple[str, str]]:
+    """Yield the kinds of tokens, comments left out, and what they are; of a text, which may look like one, nothing."""
     for match in _TOKEN.finditer(source):
         if match.lastgroup is not None and match.lastgroup != "comment":
-            yield match.lastgroup, match.group()
+            yield match.lastgroup, match.group() if match.lastgroup != "text" else ""
 
 
 def _listed(names: frozenset[str] | set[str]) -> str:
@@ -214,10 +224,14 @@ def check_facts(facts: object) -> None:
             characters += _check_keys(value)
             values += len(members)
             waiting.extend((member, depth + 1) for member in members)
-        if values > MAX_VALUES:
-            raise ConditionRefused(f"facts have up to {MAX_VALUES} values, and these have more")
-        if characters > MAX_ALL_TEXT_CHARACTERS:
-            raise ConditionRefused(f"texts of facts have up to {MAX_ALL_TEXT_CHARACTERS} characters, and these more")
+        _check_amounts(values, characters)
+
+
+def _check_amounts(values: int, characters: int) -> None:
+    if values > MAX_VALUES:
+        raise ConditionRefused(f"facts have up to {MAX_VALUES} values, and these have more")
+    if characters > MAX_ALL_TEXT_CHARACTERS:
+        raise ConditionRefused(f"texts of facts have up to {MAX_ALL_TEXT_CHARACTERS} characters, and these more")
 
 
 def _members(value: object) -> list[object] | None:
@@ -248,15 +262,19 @@ def _check_single(value: object) -> int:
         if len(value) > MAX_TEXT_CHARACTERS:
             raise ConditionRefused(f"a text of facts has up to {MAX_TEXT_CHARACTERS} characters, not {len(value)}")
         return len(value)
-    if isinstance(value, int):
-        if not -MAX_INTEGER <= value < MAX_INTEGER:
-            raise ConditionRefused(f"an integer of facts has up to 64 bits, not {value.bit_length() + 1}")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise ConditionRefused(f"a number of facts is finite, not {value}")
+    if isinstance(value, int | float):
+        _check_number(value)
     elif value is not None:
         raise ConditionRefused(f"facts are JSON, and have no values of type {_type_name(value)}")
     return 0
+
+
+def _check_number(value: float) -> None:
+    if isinstance(value, int):
+        if not -MAX_INTEGER <= value < MAX_INTEGER:
+            raise ConditionRefused(f"an integer of facts has up to 64 bits, not {value.bit_length() + 1}")
+    elif not math.isfinite(value):
+        raise ConditionRefused(f"a number of facts is finite, not {value}")
 
 
 def _type_name(value: object) -> str:

@@ -69,14 +69,19 @@ class Delegation:
 
     def why_not(self, *, at: float, type_: str, subject: str, risk: str) -> str:
         """Return why it is of no use for a request at a moment; empty when it is."""
-        if self.revoked_at is not None and self.revoked_at <= at:
+        if self._is_revoked_at(at):
             return "revoked"
         if at < self.valid_from:
             return "not_yet_valid"
         if at >= self.valid_to:
             return "expired"
-        in_scope = (not self.types or type_ in self.types) and subject.startswith(self.prefix)
-        return "" if in_scope and self._bears(risk) else "out_of_scope"
+        return "" if self._covers(type_, subject) and self._bears(risk) else "out_of_scope"
+
+    def _covers(self, type_: str, subject: str) -> bool:
+        return (not self.types or type_ in self.types) and subject.startswith(self.prefix)
+
+    def _is_revoked_at(self, at: float) -> bool:
+        return self.revoked_at is not None and self.revoked_at <= at
 
     def _bears(self, risk: str) -> bool:
         """Whether it reaches to such a risk; a limit that is no level lets nothing through."""
@@ -94,9 +99,16 @@ def finds_circle(delegations: Iterable[Delegation], new: Delegation) -> bool:
     One of the same id is what the new one replaces.
     """
     others = [each for each in delegations if each.id != new.id and each.overlaps(new)]
-    # More are valid together at no moment than at one when one of them begins.
-    moments = {new.valid_from, *(each.valid_from for each in others if each.valid_from > new.valid_from)}
-    return any(_leads_back(new, [each for each in others if each.is_valid_at(moment)]) for moment in moments)
+    return any(_leads_back(new, _valid_at(moment, others)) for moment in _beginnings(new, others))
+
+
+def _beginnings(new: Delegation, others: Iterable[Delegation]) -> set[float]:
+    """Return the moments to look at: more are valid together at no other than at one when one of them begins."""
+    return {new.valid_from, *(each.valid_from for each in others if each.valid_from > new.valid_from)}
+
+
+def _valid_at(moment: float, delegations: Iterable[Delegation]) -> list[Delegation]:
+    return [each for each in delegations if each.is_valid_at(moment)]
 
 
 def _leads_back(new: Delegation, others: Iterable[Delegation]) -> bool:
@@ -195,10 +207,16 @@ class Directory:
             found.update(parties.beneficiaries)
         if Exclusion.CONTRIBUTOR in requirement.exclude:
             found.update(parties.contributors)
-        requester = self.people.get(parties.requester)
-        if Exclusion.SAME_TEAM in requirement.exclude and requester is not None and requester.team:
-            found.update(each.id for each in self.people.values() if each.team == requester.team)
+        if Exclusion.SAME_TEAM in requirement.exclude:
+            found.update(self._team_of(parties.requester))
         return found
+
+    def _team_of(self, person: str) -> list[str]:
+        """Return who is in the same team as somebody, themselves included; nobody if they have none."""
+        found = self.people.get(person)
+        if found is None or not found.team:
+            return []
+        return [each.id for each in self.people.values() if each.team == found.team]
 
     def delegations_to(self, delegate: str) -> list[Delegation]:
         """Return the delegations to somebody, those that are over included."""

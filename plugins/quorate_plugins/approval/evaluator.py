@@ -147,14 +147,19 @@ def effective(ballots: Iterable[Ballot], requirement: str, pool: Pool) -> list[B
     """Return the one ballot that counts for each principal of a pool: their own latest, else a delegate's latest."""
     chosen: dict[Person, Ballot] = {}
     for ballot in ballots:
-        if ballot.principal not in pool.eligible or ballot.actor in pool.excluded:
-            continue
-        if ballot.requirements and requirement not in ballot.requirements:
+        if not _may_count(ballot, requirement, pool):
             continue
         present = chosen.get(ballot.principal)
         if present is None or (ballot.is_own, ballot.order) > (present.is_own, present.order):
             chosen[ballot.principal] = ballot
     return list(chosen.values())
+
+
+def _may_count(ballot: Ballot, requirement: str, pool: Pool) -> bool:
+    """Whether a ballot is for a requirement, and by and for people who may decide it."""
+    if ballot.principal not in pool.eligible or ballot.actor in pool.excluded:
+        return False
+    return not ballot.requirements or requirement in ballot.requirements
 
 
 def needed(threshold: Threshold, eligible: int) -> float:
@@ -168,8 +173,7 @@ def needed(threshold: Threshold, eligible: int) -> float:
 
 def _count(requirement: Requirement, pool: Pool, cast: Sequence[Ballot]) -> _Count:
     counted = effective(cast, requirement.id, pool)
-    against = {ballot.principal for ballot in counted if ballot.is_own and ballot.voice != "approve"}
-    willing = {person: pool.weights[person] for person in pool.eligible - against}
+    willing = {person: pool.weights[person] for person in pool.eligible - _unwilling(counted)}
     speaking = {ballot.principal: ballot.actor for ballot in counted if ballot.voice == "approve"}
     return _Count(
         requirement=requirement,
@@ -182,6 +186,11 @@ def _count(requirement: Requirement, pool: Pool, cast: Sequence[Ballot]) -> _Cou
         needed=needed(requirement.approve, len(pool.eligible)),
         has_all_answers=frozenset(ballot.principal for ballot in counted) == pool.eligible,
     )
+
+
+def _unwilling(counted: Iterable[Ballot]) -> set[Person]:
+    """Return the principals who said in person that they do not approve; what a delegate says they may still change."""
+    return {ballot.principal for ballot in counted if ballot.is_own and ballot.voice != "approve"}
 
 
 def _weights_of_approvers(counted: Iterable[Ballot], pool: Pool) -> dict[Person, float]:
@@ -213,11 +222,15 @@ def _alone(count: _Count) -> Result:
 def _by_votes(count: _Count) -> Result:
     """Return what the votes on a requirement come to: denial first, then approval, then whether it can be met."""
     if count.requirement.mode != "all_responded" or count.has_all_answers:
-        if count.requirement.deny and len(count.rejecters) >= count.requirement.deny:
+        if _is_denied(count):
             return Result.DENIED
         if count.amount(count.approvers) >= count.needed:
             return Result.SATISFIED
     return Result.UNSATISFIED if count.amount(count.willing) >= count.needed else Result.IMPOSSIBLE
+
+
+def _is_denied(count: _Count) -> bool:
+    return bool(count.requirement.deny) and len(count.rejecters) >= count.requirement.deny
 
 
 # People who may not be the same
@@ -229,13 +242,21 @@ def _make_distinct(stage: Stage, counts: Mapping[str, _Count]) -> bool:
     Returns whether further votes, by different people where that is demanded, could satisfy the stage.
     """
     distinct = [count for count in counts.values() if count.requirement.distinct]
-    met = [count for count in distinct if count.result is Result.SATISFIED]
-    hopeful = [count for count in distinct if count.result in {Result.SATISFIED, Result.UNSATISFIED}]
+    met = _with_result(distinct, {Result.SATISFIED})
+    hopeful = _with_result(distinct, {Result.SATISFIED, Result.UNSATISFIED})
     is_possible = _could_satisfy(stage, counts, hopeful)
-    fitting = [chosen for chosen in _subsets(met) if _fits(chosen, by_will=False)]
-    kept = next((chosen for chosen in fitting if _satisfies(stage, counts, met, chosen, by_will=False)), fitting[0])
-    _release(met, kept)
+    _release(met, _kept(stage, counts, met))
     return is_possible
+
+
+def _with_result(counts: Iterable[_Count], results: Collection[Result]) -> list[_Count]:
+    return [count for count in counts if count.result in results]
+
+
+def _kept(stage: Stage, counts: Mapping[str, _Count], met: Sequence[_Count]) -> tuple[_Count, ...]:
+    """Return the most requirements that different people met: such as satisfy the stage, if there are."""
+    fitting = [chosen for chosen in _subsets(met) if _fits(chosen, by_will=False)]
+    return next((chosen for chosen in fitting if _satisfies(stage, counts, met, chosen, by_will=False)), fitting[0])
 
 
 def _release(met: Iterable[_Count], kept: Collection[_Count]) -> None:
@@ -266,8 +287,13 @@ def _satisfies(
     for count in among:
         results[count.requirement.id] = Result.SATISFIED if count in chosen else Result.IMPOSSIBLE
     if by_will:
-        results = {key: Result.SATISFIED if each is Result.UNSATISFIED else each for key, each in results.items()}
+        results = _at_best(results)
     return _tree(stage.root(), results, _optional(stage)) is Result.SATISFIED
+
+
+def _at_best(results: Mapping[str, Result]) -> dict[str, Result]:
+    """Return results with all that may still be satisfied as if it were."""
+    return {key: Result.SATISFIED if each is Result.UNSATISFIED else each for key, each in results.items()}
 
 
 def _fits(chosen: Sequence[_Count], *, by_will: bool) -> bool:
@@ -291,13 +317,17 @@ def _fits_together(chosen: Sequence[_Count], by_will: bool) -> bool:  # noqa: FB
 
     for index, count in enumerate(chosen):
         pipe("source", index, int(count.needed))
-        speakers = count.speakers if by_will else {person: frozenset({person}) for person in count.approvers}
-        for principal, people in speakers.items():
+        for principal, people in _speakers(count, by_will=by_will).items():
             pipe(index, (index, principal), 1)
             for person in people:
                 pipe((index, principal), ("person", person), 1)
                 pipe(("person", person), "sink", 1)
     return all(_push(room, "source", {"source"}) for count in chosen for _ in range(int(count.needed)))
+
+
+def _speakers(count: _Count, *, by_will: bool) -> dict[Person, frozenset[Person]]:
+    """Return who could approve in whose name (by will), or who did approve: each in their own."""
+    return count.speakers if by_will else {person: frozenset({person}) for person in count.approvers}
 
 
 def _push(room: Mapping[_Spot, dict[_Spot, int]], spot: _Spot, seen: set[_Spot]) -> bool:
@@ -335,12 +365,17 @@ def _tree(node: Node, results: Mapping[str, Result], optional: frozenset[str]) -
     """Return what a node comes to; what does not apply, or is optional, is as if it were absent."""
     if node.requirement:
         return Result.NOT_APPLICABLE if node.requirement in optional else results[node.requirement]
-    below = [_tree(child, results, optional) for child in node.children]
-    present = [each for each in below if each is not Result.NOT_APPLICABLE]
+    present = {_tree(child, results, optional) for child in node.children} - {Result.NOT_APPLICABLE}
     if not present:
         return Result.NOT_APPLICABLE
-    if node.all:
-        return next((each for each in _WORST_FIRST if each in present), Result.SATISFIED)
+    return _worst(present) if node.all else _best(present)
+
+
+def _worst(present: Collection[Result]) -> Result:
+    return next((each for each in _WORST_FIRST if each in present), Result.SATISFIED)
+
+
+def _best(present: Collection[Result]) -> Result:
     return next(each for each in _BEST_FIRST if each in present)
 
 

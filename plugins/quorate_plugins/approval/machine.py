@@ -7,7 +7,7 @@ audit chain is replaying the decisions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from graphlib import TopologicalSorter
 from types import MappingProxyType
@@ -100,9 +100,7 @@ def apply(request: Request | None, event: Event) -> Request:
             is not there.
     """
     before = None if request is None else request.state
-    allowed = TRANSITIONS[event.kind].get(before)
-    if allowed is None:
-        raise TransitionRefused(f"{event.kind!r} has no place when a request is {before or 'a draft'}")
+    allowed = _targets(event, before)
     if request is not None:
         _check_names(request, event)
     changed = _APPLY[type(event)](request, event)
@@ -111,15 +109,26 @@ def apply(request: Request | None, event: Event) -> Request:
     return replace(changed, version=1 if request is None else request.version + 1)
 
 
+def _targets(event: Event, before: State | None) -> frozenset[State]:
+    """Return the states that an event may lead to from one."""
+    allowed = TRANSITIONS[event.kind].get(before)
+    if allowed is None:
+        raise TransitionRefused(f"{event.kind!r} has no place when a request is {before or 'a draft'}")
+    return allowed
+
+
 def _check_names(request: Request, event: Event) -> None:
     if unknown := _stages_named(event) - request.runs.keys():
         raise TransitionRefused(f"{event.kind!r} is about {sorted(unknown)}, which are no stages of the request")
     if isinstance(event, Decided) and event.decision.id in request.decisions:
         raise TransitionRefused(f"there is a decision {event.decision.id!r} already")
-    if isinstance(event, DecisionRevoked):
-        found = request.decisions.get(event.decision)
-        if found is None or found.status is not Status.COUNTED:
-            raise TransitionRefused(f"there is no decision {event.decision!r} that counts")
+    if isinstance(event, DecisionRevoked) and not _is_counted(request, event.decision):
+        raise TransitionRefused(f"there is no decision {event.decision!r} that counts")
+
+
+def _is_counted(request: Request, decision: str) -> bool:
+    found = request.decisions.get(decision)
+    return found is not None and found.status is Status.COUNTED
 
 
 def _stages_named(event: Event) -> set[str]:
@@ -218,13 +227,18 @@ def _as_worth(request: Request, decision: Decision) -> Decision:
     """Return a decision with what it is worth: whoever recorded it may have been mistaken, or too slow."""
     if decision.status is not Status.COUNTED:
         return decision
-    run = request.runs.get(decision.stage)
-    if request.state is not State.PENDING or run is None or run.state is not StageState.ACTIVE:
+    if not _is_open_at(request, decision.stage):
         return replace(decision, status=Status.LATE)
     if decision.content_hash != request.content_hash:
         return replace(decision, status=Status.DISMISSED_STALE)
     everything = tuple(each.id for each in request.stage(decision.stage).requirements)
     return _while_eligible(request, replace(decision, requirements=decision.requirements or everything))
+
+
+def _is_open_at(request: Request, stage: str) -> bool:
+    """Whether a request can be decided at a stage."""
+    run = request.runs.get(stage)
+    return request.state is State.PENDING and run is not None and run.state is StageState.ACTIVE
 
 
 def _without_said_again(earlier: Decision, later: Decision) -> Decision:
@@ -246,16 +260,8 @@ def _narrowed(decision: Decision, left: tuple[str, ...], otherwise: Status) -> D
 
 def _edited(request: Request, event: Edited) -> Request:
     is_same = event.content_hash == request.content_hash  # done and undone at once: nobody decided on anything else
-    changed = replace(
-        _with_said(request, event),
-        revision=request.revision if is_same else request.revision + 1,
-        content_hash=event.content_hash,
-        part_hashes=event.part_hashes,
-        contributors=tuple(dict.fromkeys((*request.contributors, *event.contributors))),
-        runs=_with_pools(request, event.pools),
-        decisions=request.decisions if is_same else _decisions_after(request, event),
-    )
-    if request.state in {State.EVALUATING, State.CHANGES_REQUESTED} or (is_same and request.state in RESOLVED):
+    changed = _with_content(request, event, is_same=is_same)
+    if _stays_after_edit(request, is_same=is_same):
         return changed
     reopened = replace(changed, state=State.PENDING, resolved_at=None, resolved_by="", outcome="")
     if not is_same and _is_of_policy(request):
@@ -264,6 +270,24 @@ def _edited(request: Request, event: Edited) -> Request:
     if request.state is State.APPROVED is settled.state:  # who edited it did not approve it
         return replace(settled, resolved_at=request.resolved_at, resolved_by=request.resolved_by)
     return settled
+
+
+def _with_content(request: Request, event: Edited, *, is_same: bool) -> Request:
+    """Return a request with what it is about after an edit, in the state it was in."""
+    return replace(
+        _with_said(request, event),
+        revision=request.revision if is_same else request.revision + 1,
+        content_hash=event.content_hash,
+        part_hashes=event.part_hashes,
+        contributors=tuple(dict.fromkeys((*request.contributors, *event.contributors))),
+        runs=_with_pools(request, event.pools),
+        decisions=request.decisions if is_same else _decisions_after(request, event),
+    )
+
+
+def _stays_after_edit(request: Request, *, is_same: bool) -> bool:
+    """Whether an edit leaves the state as it is: nobody can decide yet, or what was resolved is the same again."""
+    return request.state in {State.EVALUATING, State.CHANGES_REQUESTED} or (is_same and request.state in RESOLVED)
 
 
 def _with_said(request: Request, event: Edited) -> Request:
@@ -302,9 +326,12 @@ def _survives(requirement: Requirement, known: Collection[str], changed: Collect
         return True
     # A part that the content does not have may be misspelt: nothing says that the edit was elsewhere.
     return bool(requirement.parts) and all(
-        any(_overlap(own, part) for part in known) and not any(_overlap(own, part) for part in changed)
-        for own in requirement.parts
+        _overlaps_any(own, known) and not _overlaps_any(own, changed) for own in requirement.parts
     )
+
+
+def _overlaps_any(own: str, parts: Iterable[str]) -> bool:
+    return any(_overlap(own, part) for part in parts)
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -398,11 +425,7 @@ _OF_POLICY = frozenset({Block.POLICY_ERROR, Block.NO_APPLICABLE_RULE})
 
 def _settle(request: Request, at: float, by: str = "policy") -> Request:
     """Evaluate the stages in their order, open and close them, and say what that makes of the request."""
-    runs = dict(request.runs)
-    for key in TopologicalSorter({stage.id: stage.needs for stage in request.stages}).static_order():
-        stage = request.stage(key)
-        is_open = all(runs[need].state in _PASSED for need in stage.needs)
-        runs[key] = _run(request, stage, runs[key], at, is_open=is_open)
+    runs = _runs_at(request, at)
     settled = replace(request, runs=runs, held=_held(request, runs))
     settled = replace(settled, block=_block(settled))
     states = {run.state for run in runs.values()}
@@ -411,6 +434,16 @@ def _settle(request: Request, at: float, by: str = "policy") -> Request:
     if states <= _PASSED and StageState.SATISFIED in states:
         return _resolve(settled, State.APPROVED, at, by, "decided")
     return settled
+
+
+def _runs_at(request: Request, at: float) -> dict[str, StageRun]:
+    """Return the runs of the stages, each evaluated after those it needs."""
+    runs = dict(request.runs)
+    for key in TopologicalSorter({stage.id: stage.needs for stage in request.stages}).static_order():
+        stage = request.stage(key)
+        is_open = all(runs[need].state in _PASSED for need in stage.needs)
+        runs[key] = _run(request, stage, runs[key], at, is_open=is_open)
+    return runs
 
 
 def _denied(request: Request, at: float, by: str) -> Request:
@@ -461,14 +494,18 @@ def ballots_of(request: Request, stage: Stage) -> list[Ballot]:
 
 def _block(request: Request) -> Block | None:
     """Return why it cannot go on: what its stages came to, else what was said of it."""
-    runs = request.runs.values()
-    results = {run.result.result for run in runs if run.result and run.state is StageState.ACTIVE}
+    results = _active_results(request)
     if Result.ERROR in results:
         return Block.POLICY_ERROR
     if Result.IMPOSSIBLE in results:
         return Block.QUORUM_IMPOSSIBLE
-    is_empty = all(run.state is StageState.SKIPPED for run in runs)
+    is_empty = all(run.state is StageState.SKIPPED for run in request.runs.values())
     return request.held or (Block.NO_APPLICABLE_RULE if is_empty else None)
+
+
+def _active_results(request: Request) -> set[Result]:
+    runs = request.runs.values()
+    return {run.result.result for run in runs if run.result and run.state is StageState.ACTIVE}
 
 
 def _held(request: Request, runs: Mapping[str, StageRun]) -> Block | None:
@@ -498,8 +535,12 @@ def _with_voters(request: Request, stage: str, key: str, pool: Pool, before: Map
     if asked.get(key) != "at_decision":
         return pool
     earlier = before.get(key, _NOBODY).weights
-    voted = {each.principal for each in request.counted() if each.stage == stage and key in each.requirements}
+    voted = _voters(request, stage, key)
     return replace(pool, weights={**{each: earlier[each] for each in sorted(voted & earlier.keys())}, **pool.weights})
+
+
+def _voters(request: Request, stage: str, key: str) -> set[str]:
+    return {each.principal for each in request.counted() if each.stage == stage and key in each.requirements}
 
 
 def _without_ineligible(request: Request) -> Request:

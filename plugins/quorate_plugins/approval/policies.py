@@ -218,10 +218,14 @@ def _check_rule(rule: Rule) -> None:
         _check_exception(rule)
 
 
-def _check_exception(rule: Rule) -> None:
+def _check_ownership(rule: Rule) -> None:
     if not rule.owner or not rule.until:
         raise ValueError("an exception says who owns it (`owner`) and when it ends (`until`)")
     _time(rule.until)
+
+
+def _check_exception(rule: Rule) -> None:
+    _check_ownership(rule)
     if rule.effect == "extend_deadline":
         parse_duration(rule.extra)
     elif not rule.stage:
@@ -277,9 +281,12 @@ def conditions_of(policies: PolicySet, type_: str, now: float) -> list[str]:
     """Return all the conditions that a ruling on a type may ask for, each once."""
     rules = policies.rules_for(type_, now).values()
     stages = [*policies.template(type_).stages, *(stage for rule in rules for stage in rule.stages)]
-    found = [rule.when for rule in rules]
-    found += [requirement.when for stage in stages for requirement in stage.requirements]
+    found = [*(rule.when for rule in rules), *_conditions_in(stages)]
     return [each for each in dict.fromkeys(found) if each]
+
+
+def _conditions_in(stages: Iterable[Stage]) -> Iterator[str]:
+    return (requirement.when for stage in stages for requirement in stage.requirements)
 
 
 def rule_on(policies: PolicySet, type_: str, now: float, holds: Answers) -> Ruling:
@@ -310,6 +317,10 @@ def _combine(template: Template, matched: Sequence[Rule], broken: Sequence[Rule]
         return replace(_union(wanted, template), block=Block.POLICY_ERROR)
     if "auto_approve" in effects and "require" not in effects:
         return Ruling(verdict="auto_approve")
+    return _demanded_with_exceptions(template, matched)
+
+
+def _demanded_with_exceptions(template: Template, matched: Sequence[Rule]) -> Ruling:
     found = _union(_demanded(matched) or [template.stages], template)
     return found if found.block else _with_exceptions(found, template, [rule for rule in matched if rule.is_exception])
 
@@ -361,11 +372,15 @@ def _excepted(stages: Sequence[Stage], exceptions: Sequence[Rule]) -> tuple[Stag
         replace(
             stage,
             needs=tuple(dict.fromkeys(left(stage.needs))),
-            requirements=_eased(stage.requirements, [rule for rule in exceptions if rule.stage == stage.id]),
+            requirements=_eased(stage.requirements, _rules_about(stage, exceptions)),
         )
         for stage in stages
         if stage.id not in skipped
     )
+
+
+def _rules_about(stage: Stage, exceptions: Iterable[Rule]) -> list[Rule]:
+    return [rule for rule in exceptions if rule.stage == stage.id]
 
 
 def _eased(requirements: tuple[Requirement, ...], exceptions: Sequence[Rule]) -> tuple[Requirement, ...]:
@@ -435,13 +450,17 @@ def _merged_requirements(
     found = {each.id: each for each in one.requirements}
     renamed: dict[str, str] = {}
     for each in other.requirements:
-        same = next((key for key, mine in found.items() if is_flat and _is_comparable(mine, each)), None)
+        same = _key_of_comparable(found, each) if is_flat else None
         if same is None:
             key = renamed[each.id] = _free_id(each.id, found)
             found[key] = replace(each, id=key)
         else:
             found[same] = stricter(found[same], each)
     return tuple(found.values()), renamed
+
+
+def _key_of_comparable(found: Mapping[str, Requirement], other: Requirement) -> str | None:
+    return next((key for key, mine in found.items() if _is_comparable(mine, other)), None)
 
 
 _CAUTIOUS_TIMEOUTS = ("approve", "hold", "expire", "reject")
@@ -470,20 +489,22 @@ def _renamed(node: Node, names: Mapping[str, str]) -> Node:
 
 def _is_comparable(one: Requirement, other: Requirement) -> bool:
     """Whether one of two requirements can stand for both; otherwise both are kept, which demands as much."""
-    is_alike = all(
-        a == b
-        for a, b in (
-            (frozenset(one.pool), frozenset(other.pool)),
-            (one.when, other.when),
-            (one.mode, other.mode),
-            (one.distinct, other.distinct),
-            (one.weights, other.weights),
-        )
-    )
     is_step_same = one.step_up is None or other.step_up is None or one.step_up == other.step_up
     # A share is of those who are not excluded, so it is comparable only when the same people are.
     is_share_same = _kind(one.approve) == "count" or one.exclude == other.exclude
-    return is_alike and is_step_same and is_share_same and _kind(one.approve) == _kind(other.approve)
+    return _terms(one) == _terms(other) and is_step_same and is_share_same
+
+
+def _terms(requirement: Requirement) -> tuple[object, ...]:
+    """Return what has to be the same in two requirements that can be compared."""
+    return (
+        frozenset(requirement.pool),
+        requirement.when,
+        requirement.mode,
+        requirement.distinct,
+        requirement.weights,
+        _kind(requirement.approve),
+    )
 
 
 def _kind(threshold: Threshold) -> str:
@@ -509,9 +530,14 @@ def stricter(one: Requirement, other: Requirement) -> Requirement:
         deny=min((each.deny for each in both if each.deny), default=0),
         exclude=one.exclude | other.exclude,
         is_optional=one.is_optional and other.is_optional,
-        parts=tuple(dict.fromkeys((*one.parts, *other.parts))) if one.parts and other.parts else (),
+        parts=_parts_of_both(one, other),
         keeps=one.keeps & other.keeps,
-        role_check="at_decision" if all(each.role_check == "at_decision" for each in both) else "until_resolved",
+        role_check="at_decision" if one.role_check == other.role_check == "at_decision" else "until_resolved",
         reason=max(one.reason, other.reason, key=("never", "reject", "always").index),
         step_up=one.step_up or other.step_up,
     )
+
+
+def _parts_of_both(one: Requirement, other: Requirement) -> tuple[str, ...]:
+    """Return the parts that either is about; without any, one is about the whole content, and so are both."""
+    return tuple(dict.fromkeys((*one.parts, *other.parts))) if one.parts and other.parts else ()

@@ -52,6 +52,10 @@ class Exclusion(enum.StrEnum):
 EVERY_PARTY = frozenset({Exclusion.REQUESTER, Exclusion.BENEFICIARY, Exclusion.CONTRIBUTOR})
 
 
+def _is_outside(value: float | None, least: float, most: float) -> bool:
+    return value is not None and not least <= value <= most
+
+
 @_STRICT
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
@@ -67,9 +71,9 @@ class Threshold:
         given = [self.count is not None, self.percent is not None, self.all, self.weight is not None]
         if sum(given) != 1:
             raise ValueError("a threshold is exactly one of `count`, `percent`, `all` and `weight`")
-        if self.count is not None and not 1 <= self.count <= MOST_APPROVALS:
+        if _is_outside(self.count, 1, MOST_APPROVALS):
             raise ValueError(f"`count` must be 1 to {MOST_APPROVALS}, not {self.count}")
-        if self.percent is not None and not 0 <= self.percent <= WHOLE_PERCENT:
+        if _is_outside(self.percent, 0, WHOLE_PERCENT):
             raise ValueError(f"`percent` must be 0 to {WHOLE_PERCENT}, not {self.percent}")
         if self.weight is not None and not 0 < self.weight <= MOST_WEIGHT:
             raise ValueError(f"`weight` must be above 0 and at most {MOST_WEIGHT:.0f}, not {self.weight}")
@@ -224,6 +228,10 @@ def check_stages(stages: Sequence[Stage]) -> None:
         if unknown := set(stage.needs) - known:
             raise ValueError(f"stage {stage.id!r} needs {sorted(unknown)}, which are no stages")
         _check_stage(stage)
+    _check_order(stages)
+
+
+def _check_order(stages: Sequence[Stage]) -> None:
     try:
         TopologicalSorter({stage.id: stage.needs for stage in stages}).prepare()
     except CycleError as error:
@@ -238,6 +246,10 @@ def _check_stage(stage: Stage) -> None:
     _check_time(stage)
     for requirement in stage.requirements:
         _check_requirement(requirement)
+    _check_distinct(stage)
+
+
+def _check_distinct(stage: Stage) -> None:
     distinct = [each for each in stage.requirements if each.distinct]
     if len(distinct) > MOST_DISTINCT:
         raise ValueError(f"stage {stage.id!r}: at most {MOST_DISTINCT} requirements may be `distinct`")
@@ -266,16 +278,20 @@ def _check_requirement(requirement: Requirement) -> None:
     if not requirement.pool:
         raise ValueError(f"requirement {requirement.id!r}: its pool names nobody")
     check_selectors(requirement.pool)
+    _check_weights(requirement)
+    if requirement.deny < 0:
+        raise ValueError(f"requirement {requirement.id!r}: `deny` is a count of people, not {requirement.deny}")
+    if requirement.distinct and requirement.approve.weight is not None:
+        raise ValueError(f"requirement {requirement.id!r}: weights and `distinct` do not go together")
+
+
+def _check_weights(requirement: Requirement) -> None:
     check_selectors(requirement.weights)
     for selector, weight in requirement.weights.items():
         if not 0 < weight <= MOST_WEIGHT:
             raise ValueError(
                 f"requirement {requirement.id!r}: the weight of {selector!r} must be above 0, not {weight}"
             )
-    if requirement.deny < 0:
-        raise ValueError(f"requirement {requirement.id!r}: `deny` is a count of people, not {requirement.deny}")
-    if requirement.distinct and requirement.approve.weight is not None:
-        raise ValueError(f"requirement {requirement.id!r}: weights and `distinct` do not go together")
 
 
 def check_selectors(selectors: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpcore
 
@@ -166,17 +166,26 @@ def check_url(url: str, *, allow_private: bool) -> tuple[str, int]:
     Raises:
         ValueError: it is no absolute http(s) URL, carries a password, or names an address that is not public.
     """
-    if not url.isascii() or not url.isprintable() or " " in url:
+    if not _is_visible_ascii(url):
         raise ValueError("a receiver's address is a URL of ASCII characters")
     parts = urlsplit(url)
     if parts.scheme not in (PORTS if allow_private else {"https"}):
         raise ValueError("a receiver has an `https://` address")
+    host = _checked_host(parts, allow_private=allow_private)
+    return host, parts.port or PORTS[parts.scheme]
+
+
+def _is_visible_ascii(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def _checked_host(parts: SplitResult, *, allow_private: bool) -> str:
     host = parts.hostname
     if not host or "@" in parts.netloc:
         raise ValueError("a receiver's address names a host, and no user")
     if not allow_private and not _may_be_public(host):
         raise ValueError(f"{host} is not on the public internet")
-    return host, parts.port or PORTS[parts.scheme]
+    return host
 
 
 def is_public(address: str) -> bool:
@@ -184,12 +193,16 @@ def is_public(address: str) -> bool:
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv4Address):
         return parsed.is_global and not parsed.is_multicast
-    inside = parsed.ipv4_mapped or parsed.sixtofour
-    if parsed in _TRANSLATED:
-        inside = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
+    inside = _ipv4_inside(parsed)
     if inside is not None:
         return is_public(str(inside))
     return parsed in _UNICAST and parsed.is_global and parsed.teredo is None
+
+
+def _ipv4_inside(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    if address in _TRANSLATED:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
 
 
 _UNICAST = ipaddress.IPv6Network("2000::/3")

@@ -88,10 +88,7 @@ class SlackChannel:
         form = urlencode({"email": recipient.email}, errors="replace").encode()
         answer = await self._call("users.lookupByEmail", form, content_type="application/x-www-form-urlencoded")
         self._check(answer)
-        user = answer.fields().get("user")
-        found = cast("dict[str, object]", user).get("id") if isinstance(user, dict) else None
-        if not isinstance(found, str) or not PROVIDER_ID.fullmatch(found):
-            raise TryAgain(RETRY_SECONDS, "slack: an answer that cannot be understood")
+        found = _user_id(answer)
         if len(self._ids) >= MAX_REMEMBERED:
             self._ids.clear()
         self._ids[recipient.email] = found
@@ -117,6 +114,14 @@ class SlackChannel:
         if error in _SLACK_TEMPORARY:
             raise TryAgain(RETRY_SECONDS, reason)
         raise GiveUp(reason)
+
+
+def _user_id(answer: Answer) -> str:
+    user = answer.fields().get("user")
+    found = cast("dict[str, object]", user).get("id") if isinstance(user, dict) else None
+    if not isinstance(found, str) or not PROVIDER_ID.fullmatch(found):
+        raise TryAgain(RETRY_SECONDS, "slack: an answer that cannot be understood")
+    return found
 
 
 def _slack_error(answer: Answer) -> str:

@@ -73,11 +73,7 @@ def email_digest(
     subject = f"Approvals: {count} messages" if count > 1 else f"Approvals: {shown[0][0].subject}"
     key = "digest:" + " ".join(each.key for each in notices)
     more = f"And {count - len(shown)} more." if count > len(shown) else ""
-    plain = [f"{number}. {words.subject}\n{words.body}\n{link}" for number, (words, link) in enumerate(shown, 1)]
-    items = "".join(
-        f"<li><p><strong>{_escaped(words.subject)}</strong><br>{_escaped(words.body)}<br>{_anchor(link)}</p></li>"
-        for words, link in shown
-    )
+    plain, items = _plain_items(shown), _html_items(shown)
     message = _email(shortened(subject, MAX_SUBJECT_LENGTH), key, recipient, sender)
     _fill(message, "\n\n".join([*plain, more]).strip() + "\n", _page(f"<ol>{items}</ol><p>{more}</p>"))
     return message
@@ -156,6 +152,17 @@ def _html(words: Wording, reason: str, facts: Sequence[Fact], link: str) -> str:
     )
     said = f"<blockquote>{_escaped(reason)}</blockquote>" if reason else ""
     return _page(f"<p>{_escaped(words.body)}</p>{said}<table>{rows}</table><p>{_anchor(link)}</p>")
+
+
+def _plain_items(shown: Sequence[tuple[Wording, str]]) -> list[str]:
+    return [f"{number}. {words.subject}\n{words.body}\n{link}" for number, (words, link) in enumerate(shown, 1)]
+
+
+def _html_items(shown: Sequence[tuple[Wording, str]]) -> str:
+    return "".join(
+        f"<li><p><strong>{_escaped(words.subject)}</strong><br>{_escaped(words.body)}<br>{_anchor(link)}</p></li>"
+        for words, link in shown
+    )
 
 
 def _page(content: str) -> str:

@@ -107,7 +107,7 @@ class Notice:
             raise ValueError(f"a notice's event is one of {', '.join(EVENTS)}, not {self.event[:SHOWN_LENGTH]!r}")
         if not 0 < len(self.request) <= MAX_REQUEST_LENGTH:
             raise ValueError(f"a request's name is of 1 to {MAX_REQUEST_LENGTH} characters")
-        if self.due_at is not None and not (math.isfinite(self.due_at) and 0 <= self.due_at <= _LATEST):
+        if self.due_at is not None and not _is_moment(self.due_at):
             raise ValueError("a due date is in seconds since the epoch")
         _check_link(self.link)
 
@@ -174,12 +174,20 @@ def facts_of_one_line(facts: Sequence[Fact]) -> list[Fact]:
     return [(one_line(label), one_line(value)) for label, value in read]
 
 
+def _is_moment(seconds: float) -> bool:
+    return math.isfinite(seconds) and 0 <= seconds <= _LATEST
+
+
 def _check_link(link: str) -> None:
+    if not _leads_to_host(link) or len(link) > MAX_LINK_LENGTH or not _LINK.fullmatch(link):
+        raise ValueError(f"a notice's link is an `https` URL of up to {MAX_LINK_LENGTH} characters")
+
+
+def _leads_to_host(link: str) -> bool:
+    """Whether a link leads to a host in a way that is allowed: encrypted, or on this machine."""
     try:
         parts = urlsplit(link)
-        host, is_encrypted = parts.hostname, parts.scheme == "https"
+        host = parts.hostname
     except ValueError:
-        host, is_encrypted = None, False
-    is_allowed = is_encrypted or (link.startswith("http://") and host in _LOCAL_HOSTS)
-    if not host or not is_allowed or len(link) > MAX_LINK_LENGTH or not _LINK.fullmatch(link):
-        raise ValueError(f"a notice's link is an `https` URL of up to {MAX_LINK_LENGTH} characters")
+        return False
+    return bool(host) and (parts.scheme == "https" or (link.startswith("http://") and host in _LOCAL_HOSTS))

@@ -202,11 +202,15 @@ def checked_secret(what: str, secret: str) -> str:
 
 def checked_url(url: str) -> str:
     """Return a URL to post to. What is wrong with it is not told: it may be a secret."""
-    try:
-        parts = urlsplit(url)
-        is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and "@" not in parts.netloc
-    except ValueError:
-        is_good = False
-    if not is_good or not url.isascii() or not url.isprintable() or " " in url:
+    if not _names_host_only(url) or not url.isascii() or not url.isprintable() or " " in url:
         raise ValueError("an address to post to is an http(s) URL of ASCII characters, and names no user")
     return url
+
+
+def _names_host_only(url: str) -> bool:
+    """Whether a URL of HTTP names a host, and no user."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and "@" not in parts.netloc
+    except ValueError:
+        return False

@@ -151,7 +151,7 @@ def plan(preferences: Preferences, event: str, priority: str, zone: str, now: fl
     """
     if not math.isfinite(now):
         raise ValueError("now is in seconds since the epoch")
-    channels = (IN_APP, *(each for each in preferences.channels if each != IN_APP))
+    channels = _with_inbox(preferences.channels)
     if event in preferences.mutes - UNMUTED:
         return Planned(channels=(IN_APP,), not_before=now, is_digest=False)
     if priority in PRESSING or event == "override_review":
@@ -160,6 +160,11 @@ def plan(preferences: Preferences, event: str, priority: str, zone: str, now: fl
     clock = _zone_named(zone)
     due = _next_digest(preferences.digest, clock, now) if is_digest else now
     return Planned(channels=channels, not_before=_after_quiet(preferences, clock, due), is_digest=is_digest)
+
+
+def _with_inbox(channels: Iterable[str]) -> tuple[str, ...]:
+    """Return channels with the one inside Quorate, which is the first."""
+    return (IN_APP, *(each for each in channels if each != IN_APP))
 
 
 def next_after_failure(channels: Sequence[str], failed: str) -> str | None:

@@ -6,6 +6,7 @@ good, is followed by the next one; one that fails for now is tried again some ti
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -41,7 +42,7 @@ from quorate_server.hooks import DocumentName, Effect, GiveUp, Server, TryAgain,
 
 MOST_ATTEMPTS = 5
 """So often a channel that fails for now is tried before the next one is."""
-MOST_KEY_CHARACTERS = 200
+KEY_CHARACTERS = 40
 PAUSE_SECONDS = (10.0, 60.0, 300.0, 1800.0)
 
 _NOTICE = TypeAdapter(Notice)
@@ -62,10 +63,9 @@ def notice_of(telling: Telling, about: Subject) -> Notice:
     """Return what somebody is told."""
     request, decision = about.request, telling.decision
     by = decision.actor if decision else request.resolved_by
-    person = quote(telling.person, safe="")
-    key = f"{telling.event}.{request.version}.{telling.stage}.{person}.{quote(about.name, safe='')}"
+    told = json.dumps([about.name, request.version, telling.stage, telling.person])
     return Notice(
-        key=key[:MOST_KEY_CHARACTERS],
+        key=f"{telling.event}.{hashlib.sha256(told.encode()).hexdigest()[:KEY_CHARACTERS]}",
         event=telling.event,
         request=about.name,
         title=about.title,
@@ -86,9 +86,20 @@ class Delivering:
     """The channels there are by the engine's settings, and what goes out by them."""
 
     def __init__(self, server: Server, channels: Mapping[str, Channel]) -> None:
+        """Take the channels.
+
+        Raises:
+            ValueError: the setting `link` is no address that may stand in a message.
+        """
+        self.page = server.setting("link", "http://localhost:8000").rstrip("/")
+        Notice(key="k", event="decided", request="approval/x", title="", requester="", link=self.link_to("approval/x"))
         self.server = server
         self.channels = channels
         self.preferences: dict[str, Preferences] = {}
+
+    def link_to(self, name: str) -> str:
+        """Return the address at which the web page shows a document."""
+        return f"{self.page}/#{quote(name)}"
 
     async def load(self) -> None:
         """Read what people prefer."""
@@ -128,11 +139,10 @@ class Delivering:
         name: str | None = wanted[0]
         reasons: list[str] = []
         while name is not None:
-            if await self._sent(
-                name, notice, recipient, effect, reasons, is_last=next_after_failure(wanted, name) is None
-            ):
+            following = next_after_failure(wanted, name)
+            if await self._sent(name, notice, recipient, effect, reasons, is_last=following is None):
                 return
-            name = next_after_failure(wanted, name)
+            name = following
         raise GiveUp("; ".join(reasons) or "no channel is set up")
 
     async def _sent(

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
-from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
@@ -153,7 +152,7 @@ class Desk:
         if not told:
             return
         title = str(artifact.root_members("request").get("title") or artifact.name)
-        link = f"{self.server.setting('link', 'http://localhost:8000').rstrip('/')}/?document={quote(artifact.name)}"
+        link = self.delivering.link_to(artifact.name)
         about = Subject(request=request, name=artifact.name, title=title, link=link, names=self.directory.names())
         for telling in told:
             recipient = self.directory.people.get(telling.person)
@@ -187,7 +186,7 @@ class Desk:
         request = self.find(artifact)
         if request is None:
             return
-        if request.state in FINISHED:
+        if _is_over(request):
             self.live.pop(artifact.name, None)
             self.contents.pop(artifact.name, None)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -170,3 +170,13 @@ async def reconciled(house: House, name: str = REQUEST) -> None:
     engine = house.engines.runtimes["approvals"].engine
     async with open_artifact(house.rooms, DocumentName(name)) as artifact:
         await engine.reconcile(artifact)
+
+
+async def publish(house: House, settings: Mapping[str, Any]) -> None:
+    """Let a first policy take effect."""
+    guest = Guest(await open_room(house.rooms, "configuration/policy", by="gov"), "gov")
+    guest.doc.get("settings", type=Map).update(settings)
+    guest.send(guest.made[-1])
+    await until(lambda: guest.room.is_durable, "durable")
+    guest.room.leave(guest.session)
+    await ask(house, "publish_policy", artifact="configuration/policy")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +28,7 @@ from tests.plugins.approval.approval_houses import (
     decide,
     open_approvals,
     own,
+    publish,
     reconciled,
     request_of,
     signed_in,
@@ -398,16 +398,6 @@ async def test_nobody_to_decide_blocks_and_approves_nothing() -> None:
 
 
 # Policies
-
-
-async def publish(house: House, settings: Mapping[str, Any]) -> None:
-    """Let a first policy take effect."""
-    guest = Guest(await open_room(house.rooms, "configuration/policy", by="gov"), "gov")
-    guest.doc.get("settings", type=Map).update(settings)
-    guest.send(guest.made[-1])
-    await until(lambda: guest.room.is_durable, "durable")
-    guest.room.leave(guest.session)
-    await ask(house, "publish_policy", artifact="configuration/policy")
 
 
 LOW_RISK = {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from quorate_plugins.approval.delivering import Delivering
 from quorate_server.connections import House
 from quorate_server.errors import Conflict
 from tests.plugins.approval.approval_houses import (
@@ -15,6 +17,7 @@ from tests.plugins.approval.approval_houses import (
     ask,
     decide,
     open_approvals,
+    publish,
     reconciled,
     submit,
     write,
@@ -70,7 +73,9 @@ async def test_those_who_may_decide_are_asked_and_the_requester_learns_the_outco
         await effects(house)
         outcome = mail.messages[-1]
         assert outcome["To"].endswith("rita@example.org>")
-        assert "sec" in outcome.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+        text = outcome.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+        assert "sec" in text
+        assert "https://quorate.example/#approval/one" in text  # where the page shows it
 
 
 async def test_who_was_asked_learns_that_it_is_not_needed_and_whose_approval_fell_is_told() -> None:
@@ -121,6 +126,21 @@ async def test_nothing_waits_in_the_outbox_where_no_channel_is_set_up() -> None:
     async with open_approvals() as house:
         await submit(house)
         assert await effects(house) == {}
+
+
+async def test_people_are_told_whatever_stages_and_people_are_called() -> None:
+    stage = {"id": "Prüfung / erste", "requirements": [{"id": "r", "pool": ["role:prüfer"]}]}
+    async with open_approvals() as house:
+        await ask(house, "put_people", people=[{"id": "jürgen/öst", "roles": ["prüfer"]}])
+        await publish(house, {"rules": {"all": {"effect": "require", "stages": [stage]}}})
+        await submit(house)
+        assert await told(house, "jürgen/öst") == [("decision_wanted", "pending")]
+
+
+def test_an_address_that_may_not_stand_in_a_message_is_refused_at_the_start() -> None:
+    server: Any = SimpleNamespace(setting=lambda _, __="": "http://quorate.internal")
+    with pytest.raises(ValueError, match="https"):
+        Delivering(server, {})
 
 
 async def test_preferences_are_checked() -> None:

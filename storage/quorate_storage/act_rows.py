@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Delete, Insert, Table, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from quorate_storage import tables
@@ -37,13 +38,21 @@ from quorate_storage.lease_rows import check_lease
 from quorate_storage.stores import Lease
 from quorate_storage.version_rows import set_aside
 
+# What every act writes is built once: to build a statement, and its key in the cache of what was compiled, takes
+# longer than to run it.
+_FIND_ACT = select(tables.acts.c.id).where(tables.acts.c.id == bindparam("act"))
+_INSERT_ACT = insert(tables.acts)
+_FEED_POSITION = select(tables.feed_head.c.position).where(tables.feed_head.c.id == 1).with_for_update()
+_MOVE_FEED = update(tables.feed_head).where(tables.feed_head.c.id == 1).values(position=bindparam("newest"))
+_INSERT_CHANGES = insert(tables.changes)
+_CHANGE_EFFECT = update(tables.outbox).where(tables.outbox.c.id == bindparam("effect"))
+
 
 def write_acts(connection: Connection, acts: Sequence[Act], at: float) -> None:
     """Write acts in order, but not one that is there already."""
     for act in acts:
-        known = select(tables.acts.c.id).where(tables.acts.c.id == act.id)
-        if connection.execute(known).first() is None:
-            connection.execute(insert(tables.acts).values(id=act.id, at=at))
+        if connection.execute(_FIND_ACT, {"act": act.id}).first() is None:
+            connection.execute(_INSERT_ACT, {"id": act.id, "at": at})
             _write(connection, act.rows)
 
 
@@ -80,8 +89,7 @@ def _append_changes(connection: Connection, changes: Sequence[Change]) -> None:
     """Give changes the next positions of the feed."""
     if not changes:
         return
-    head = tables.feed_head
-    position = connection.scalar(select(head.c.position).where(head.c.id == 1).with_for_update())
+    position = connection.scalar(_FEED_POSITION)
     assert position is not None, "the migration writes the head of the feed"
     rows = [
         {
@@ -94,22 +102,44 @@ def _append_changes(connection: Connection, changes: Sequence[Change]) -> None:
         }
         for number, change in enumerate(changes, 1)
     ]
-    connection.execute(insert(tables.changes), rows)
-    connection.execute(update(head).where(head.c.id == 1).values(position=position + len(rows)))
+    connection.execute(_INSERT_CHANGES, rows)
+    connection.execute(_MOVE_FEED, {"newest": position + len(rows)})
 
 
 def _put(connection: Connection, table: Table, rows: Sequence[tuple[dict[str, Any], dict[str, Any] | None]]) -> None:
     """Insert, replace or (without values) delete rows by their primary keys, the later over the earlier."""
     latest = {tuple(key.values()): (key, values) for key, values in rows}
     kept = [key | values for key, values in latest.values() if values is not None]
-    for key, values in latest.values():
-        if values is None:
-            connection.execute(delete(table).where(*(table.c[name] == value for name, value in key.items())))
+    gone = [_as_parameters(key) for key, values in latest.values() if values is None]
+    if gone:
+        connection.execute(_deletion(table), gone)
     if kept:
-        make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        statement = make(table)
-        values = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
-        connection.execute(statement.on_conflict_do_update(index_elements=table.primary_key, set_=values), kept)
+        connection.execute(_upsert(table, connection.dialect.name), kept)
+
+
+def _as_parameters(key: dict[str, Any]) -> dict[str, Any]:
+    """Return a key as the parameters of `_deletion`, whose names must not be those of columns."""
+    return {f"key_{name}": value for name, value in key.items()}
+
+
+@cache
+def _deletion(table: Table) -> Delete:
+    return delete(table).where(*(column == bindparam(f"key_{column.name}") for column in table.primary_key))
+
+
+@cache
+def _upsert(table: Table, dialect: str) -> Insert:
+    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = make(table)
+    values = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+    return statement.on_conflict_do_update(index_elements=table.primary_key, set_=values)
+
+
+@cache
+def _insertion_once(table: Table, dialect: str) -> Insert:
+    """Return the insertion of rows that leaves alone what is there already."""
+    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return make(table).on_conflict_do_nothing()
 
 
 def _write_writers(connection: Connection, rows: Sequence[Writer]) -> None:
@@ -130,27 +160,26 @@ def _write_wake_ups(connection: Connection, rows: Sequence[WakeUp]) -> None:
 
 
 def _write_effects(connection: Connection, rows: Sequence[Effect]) -> None:
-    box = tables.outbox
-    for row in rows:
-        known = select(box.c.id).where(box.c.engine == row.engine, box.c.key == row.key)
-        if connection.execute(known).first() is None:
-            values = {
-                "engine": row.engine,
-                "key": row.key,
-                "artifact": row.artifact,
-                "payload": encode_json(row.payload),
-                "due_at": row.due_at,
-                "attempts": row.attempts,
-                "state": row.state,
-                "error": row.error,
-            }
-            connection.execute(insert(box).values(values))
+    values = [
+        {
+            "engine": row.engine,
+            "key": row.key,
+            "artifact": row.artifact,
+            "payload": encode_json(row.payload),
+            "due_at": row.due_at,
+            "attempts": row.attempts,
+            "state": row.state,
+            "error": row.error,
+        }
+        for row in rows
+    ]
+    connection.execute(_insertion_once(tables.outbox, connection.dialect.name), values)
 
 
 def _write_outcomes(connection: Connection, rows: Sequence[EffectOutcome]) -> None:
     for row in rows:
         values = {"attempts": row.attempts, "state": row.state, "due_at": row.due_at, "error": row.error}
-        connection.execute(update(tables.outbox).where(tables.outbox.c.id == row.id).values(values))
+        connection.execute(_CHANGE_EFFECT, {"effect": row.id} | values)
 
 
 def _write_replies(connection: Connection, rows: Sequence[Reply]) -> None:

@@ -289,6 +289,11 @@ def _seconds(time: str) -> float:
 _BYTES = [as_type(column, LargeBinary).label(column.name) for column in (audit.c.body, audit.c.chain)]
 _TEXTS = [as_type(audit_texts.c.salt, LargeBinary).label("salt"), as_type(audit_texts.c.text, Text).label("text")]
 
+_IS_HEAD = audit_head.c.id == 1
+_LOCK_HEAD = select(audit_head).where(_IS_HEAD).with_for_update()
+_MOVE_HEAD = update(audit_head).where(_IS_HEAD)
+_INSERT_EVENTS, _INSERT_TEXTS = insert(audit), insert(audit_texts)
+
 
 def append_events(connection: Connection, events: SequenceOf[AuditEvent]) -> None:
     """Write events at the end of the chain, in their order, before them the first event if the chain is empty.
@@ -300,12 +305,11 @@ def append_events(connection: Connection, events: SequenceOf[AuditEvent]) -> Non
     """
     if not events:
         return
-    is_head = audit_head.c.id == 1
-    row = connection.execute(select(audit_head).where(is_head).with_for_update()).one()
+    row = connection.execute(_LOCK_HEAD).one()
     writer = ChainWriter(Frontier.unpack(row.frontier), row.chain)
     records = writer.extend(events)
     connection.execute(
-        insert(audit),
+        _INSERT_EVENTS,
         [
             {"sequence": record.sequence, "body": record.body, "chain": record.chain, "artifact": artifact}
             for record, artifact in records
@@ -317,9 +321,9 @@ def append_events(connection: Connection, events: SequenceOf[AuditEvent]) -> Non
         for field, (salt, text) in record.texts.items()
     ]
     if texts:
-        connection.execute(insert(audit_texts), texts)
+        connection.execute(_INSERT_TEXTS, texts)
     end = {"size": writer.frontier.size, "chain": writer.chain, "frontier": writer.frontier.pack()}
-    connection.execute(update(audit_head).where(is_head).values(end))
+    connection.execute(_MOVE_HEAD, end)
 
 
 def read_head(connection: Connection) -> AuditHead:

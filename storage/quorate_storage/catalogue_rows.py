@@ -6,7 +6,7 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from quorate_protocol.ids import DocumentId, DocumentName, Sequence, UserId
 from quorate_storage.errors import DocumentExists, DocumentMissing
@@ -25,6 +25,9 @@ last_sequence = func.coalesce(
 )
 
 _catalogue = select(documents, last_sequence.label("last_sequence"))
+_by_name = _catalogue.where(documents.c.name == bindparam("wanted"))
+_by_id = _catalogue.where(documents.c.id == bindparam("wanted"))
+_held = select(documents.c.id).where(documents.c.id == bindparam("wanted")).with_for_update()
 
 HIGHEST_CODE_POINT = 0x10FFFF
 SURROGATES = range(0xD800, 0xE000)
@@ -68,7 +71,7 @@ def create_document(connection: Connection, new: NewDocument, lease: Lease) -> D
 
 def find_document(connection: Connection, name: DocumentName) -> Document | None:
     """Return the document or tombstone of that name."""
-    return _first(connection, _catalogue.where(documents.c.name == name))
+    return _first(connection, _by_name, name)
 
 
 def read_document(connection: Connection, document: DocumentId, *, lock: bool = False) -> Document:
@@ -78,9 +81,8 @@ def read_document(connection: Connection, document: DocumentId, *, lock: bool = 
         DocumentMissing: there is none.
     """
     if lock:
-        held = select(documents.c.id).where(documents.c.id == document)
-        connection.execute(held.with_for_update())
-    found = _first(connection, _catalogue.where(documents.c.id == document))
+        connection.execute(_held, {"wanted": document})
+    found = _first(connection, _by_id, document)
     if found is None:
         raise DocumentMissing(document)
     return found
@@ -149,8 +151,8 @@ def _change(
     return read_document(connection, present.id)
 
 
-def _first(connection: Connection, query: Select[Any]) -> Document | None:
-    row = connection.execute(query).one_or_none()
+def _first(connection: Connection, query: Select[Any], wanted: str | int) -> Document | None:
+    row = connection.execute(query, {"wanted": wanted}).one_or_none()
     return None if row is None else _document(row)
 
 

@@ -15,7 +15,6 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from quorate_storage.batches import Batch
 from quorate_storage.errors import StorageUnavailable, ValueRefused
@@ -46,7 +45,7 @@ class SqlSettings:
 
 
 class Database(ABC):
-    """A database that runs the work of a transaction, as a function of a connection.
+    """A database that runs the work of a transaction, as a function of a connection, on whatever thread suits it.
 
     An operation that takes too long is given up by its caller but not interrupted: it ends by
     itself, wholly done or wholly undone, and holds what it holds until then. So neither a cancelled
@@ -59,7 +58,7 @@ class Database(ABC):
 
     async def read(self, work: Callable[[Connection], Result]) -> Result:
         """Run work that only reads, and sees one moment of the database."""
-        return await self._bounded(self._transact(self._reading, work))
+        return await self._bounded(self._read(work))
 
     async def write(self, work: Callable[[Connection], Result]) -> Result:
         """Run work that writes, in one transaction.
@@ -91,27 +90,20 @@ class Database(ABC):
         """Disconnect, after what is still running."""
         if self._running:
             await asyncio.wait(self._running, timeout=self.settings.operation_seconds)
-        await self._reading.dispose()
 
     @abstractmethod
     async def open(self, prepare: Callable[[Connection], None]) -> None:
         """Connect and run `prepare` while no other process can run its own."""
 
-    @property
     @abstractmethod
-    def _reading(self) -> AsyncEngine:
-        """The connections whose transactions see one moment."""
+    async def _read(self, work: Callable[[Connection], Result]) -> Result:
+        """Run work in a transaction that sees one moment."""
 
     @abstractmethod
     async def _write(self, work: Callable[[Connection], Result]) -> Result: ...
 
     @abstractmethod
     async def _append(self, batch: Batch, lease: Lease) -> bool: ...
-
-    @staticmethod
-    async def _transact(engine: AsyncEngine, work: Callable[[Connection], Result]) -> Result:
-        async with engine.begin() as connection:
-            return await connection.run_sync(work)
 
     async def _bounded(self, operation: Coroutine[object, object, Result]) -> Result:
         """Wait for an operation as long as the settings allow, and name its failure."""

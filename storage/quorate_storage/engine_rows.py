@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence as SequenceOf
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from quorate_protocol.ids import ClientId, DocumentId, DocumentName, Sequence, UserId
 from quorate_storage import tables
@@ -16,12 +16,21 @@ from quorate_storage.acts import Change, Effect, Grant, Reply, WakeUp
 from quorate_storage.catalogue_rows import beyond_prefix, last_sequence
 from quorate_storage.tables import AnyRow
 
+_WRITERS = select(tables.writers.c.client_id, tables.writers.c.user_id).where(
+    tables.writers.c.document_id == bindparam("document")
+)
+_REPLY = select(tables.replies).where(
+    tables.replies.c.actor == bindparam("by"), tables.replies.c.key == bindparam("once")
+)
+_CHANGES = (
+    select(tables.changes).where(tables.changes.c.position > bindparam("after")).order_by(tables.changes.c.position)
+)
+
 
 def read_writers(connection: Connection, document: DocumentId) -> Mapping[ClientId, UserId]:
     """Return whose each client id is that has written in a document."""
-    table = tables.writers
-    query = select(table.c.client_id, table.c.user_id).where(table.c.document_id == document)
-    return {ClientId(client): UserId(user) for client, user in connection.execute(query)}
+    rows = connection.execute(_WRITERS, {"document": document})
+    return {ClientId(client): UserId(user) for client, user in rows}
 
 
 def read_attributions(
@@ -45,9 +54,8 @@ def read_attributions(
 
 def read_changes(connection: Connection, after: int, limit: int) -> SequenceOf[Change]:
     """Return changes beyond a position, in order."""
-    table = tables.changes
-    query = select(table).where(table.c.position > after).order_by(table.c.position).limit(limit)
-    return [_change(row) for row in connection.execute(query)]
+    query = _CHANGES.limit(limit)
+    return [_change(row) for row in connection.execute(query, {"after": after})]
 
 
 def feed_head(connection: Connection) -> int:
@@ -152,8 +160,7 @@ def read_values(connection: Connection, engine: str, prefix: str) -> Mapping[str
 
 def find_reply(connection: Connection, actor: UserId, key: str) -> Reply | None:
     """Return the answer that a command got."""
-    table = tables.replies
-    row = connection.execute(select(table).where(table.c.actor == actor, table.c.key == key)).one_or_none()
+    row = connection.execute(_REPLY, {"by": actor, "once": key}).one_or_none()
     if row is None:
         return None
     return Reply(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from quorate_storage.errors import LeaseHeld, LeaseLost
 from quorate_storage.stores import Lease
 from quorate_storage.tables import leases
+
+_TOKEN = select(leases.c.token).where(leases.c.scope == bindparam("held")).with_for_update(read=True)
 
 
 def check_lease(connection: Connection, lease: Lease) -> None:
@@ -15,8 +17,7 @@ def check_lease(connection: Connection, lease: Lease) -> None:
     On PostgreSQL the shared lock makes a take-over wait; on SQLite the transaction is the only
     writer.
     """
-    query = select(leases.c.token).where(leases.c.scope == lease.scope)
-    token = connection.scalar(query.with_for_update(read=True))
+    token = connection.scalar(_TOKEN, {"held": lease.scope})
     if token != lease.token:
         raise LeaseLost(lease, token)
 

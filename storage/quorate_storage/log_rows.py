@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from quorate_protocol.ids import DocumentId, Sequence, UserId
 from quorate_storage.act_stores import Attribution
@@ -19,6 +19,14 @@ from quorate_storage.stores import Lease, LogEntry, LogSize, Snapshot, StoredSta
 from quorate_storage.tables import AnyRow, attributions, snapshots, updates
 
 _LENGTH = struct.Struct(">I")
+
+_APPEND = insert(updates)
+_TAIL = (
+    select(updates)
+    .where(updates.c.document_id == bindparam("document"), updates.c.sequence > bindparam("after"))
+    .order_by(updates.c.sequence)
+)
+_SNAPSHOT = select(snapshots).where(snapshots.c.document_id == bindparam("document"))
 
 
 def append_with_care(connection: Connection, batch: Batch, lease: Lease) -> None:
@@ -37,7 +45,7 @@ def append_with_care(connection: Connection, batch: Batch, lease: Lease) -> None
         else:
             fresh.append(entry)
     if fresh:
-        connection.execute(insert(updates), [columns(entry) for entry in fresh])
+        connection.execute(_APPEND, [columns(entry) for entry in fresh])
 
 
 def load(connection: Connection, document: DocumentId) -> StoredState:
@@ -55,13 +63,8 @@ def load(connection: Connection, document: DocumentId) -> StoredState:
 
 def read_log(connection: Connection, document: DocumentId, after: Sequence, limit: int | None) -> SequenceOf[LogEntry]:
     """Return updates beyond `after`, oldest first."""
-    query = (
-        select(updates)
-        .where(updates.c.document_id == document, updates.c.sequence > after)
-        .order_by(updates.c.sequence)
-        .limit(limit)
-    )
-    return [_entry(row) for row in connection.execute(query)]
+    query = _TAIL if limit is None else _TAIL.limit(limit)
+    return [_entry(row) for row in connection.execute(query, {"document": document, "after": after})]
 
 
 def log_size(connection: Connection, document: DocumentId) -> LogSize:
@@ -153,8 +156,7 @@ def _demand_same(connection: Connection, entry: LogEntry, end: Sequence) -> None
 
 
 def _read_snapshot(connection: Connection, document: DocumentId) -> Snapshot | None:
-    query = select(snapshots).where(snapshots.c.document_id == document)
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_SNAPSHOT, {"document": document}).one_or_none()
     if row is None:
         return None
     return Snapshot(

@@ -60,10 +60,6 @@ class PostgresDatabase(Database):
         self._readers = self._writing.execution_options(isolation_level="REPEATABLE READ")
         self._appending = self._writing.execution_options(isolation_level="AUTOCOMMIT")
 
-    @property
-    def _reading(self) -> AsyncEngine:
-        return self._readers
-
     async def open(self, prepare: Callable[[Connection], None]) -> None:
         """Run `prepare` under an advisory lock, which is there before any table is."""
 
@@ -73,8 +69,16 @@ class PostgresDatabase(Database):
 
         await self.write(prepare_alone)
 
+    async def close(self) -> None:
+        """Disconnect."""
+        await super().close()
+        await self._writing.dispose()
+
+    async def _read(self, work: Callable[[Connection], Result]) -> Result:
+        return await _transact(self._readers, work)
+
     async def _write(self, work: Callable[[Connection], Result]) -> Result:
-        return await self._transact(self._writing, work)
+        return await _transact(self._writing, work)
 
     async def _append(self, batch: Batch, lease: Lease) -> bool:
         entries, heads = batch.entries, batch.heads
@@ -92,6 +96,11 @@ class PostgresDatabase(Database):
         async with self._appending.connect() as connection:
             result = await connection.execute(APPEND, parameters)
             return result.rowcount == len(entries)
+
+
+async def _transact(engine: AsyncEngine, work: Callable[[Connection], Result]) -> Result:
+    async with engine.begin() as connection:
+        return await connection.run_sync(work)
 
 
 def _array(name: str, kind: type[TypeEngine[Any]]) -> BindParameter[Any]:

@@ -103,11 +103,9 @@ async def test_sqlite_stops_anywhere(sqlite_url: str, name: str) -> None:
 
 async def stop_after(store: SqlStore, instructions: int) -> None:
     """Make the writer of a SQLite store fail once, after so many instructions of its machine."""
-    database = sqlite_of(store)
-    if database._driver is None:
-        await database._connect()
+    writer = await sqlite_of(store)._connected()
     left = iter(range(instructions))
-    await database._driver.set_progress_handler(lambda: 0 if next(left, None) is not None else 1, 1)
+    await writer.driver.set_progress_handler(lambda: 0 if next(left, None) is not None else 1, 1)
 
 
 @pytest.mark.parametrize("name", [name for name in WRITES if name != "append"])
@@ -205,7 +203,7 @@ async def test_a_full_disk_is_unavailable_until_there_is_room(sqlite_url: str) -
     """When the file cannot grow nothing is written; with room again the same append succeeds."""
     async with SqlStore(sqlite_url) as store, written(store, 1) as (lease, document):
         large = [entry(document.id, 2, b"x" * 1_000_000)]
-        await sqlite_of(store)._driver.execute_fetchall("PRAGMA max_page_count=1")
+        await (await sqlite_of(store)._connected()).driver.execute_fetchall("PRAGMA max_page_count=1")
 
         with pytest.raises(StorageUnavailable, match="full"):
             await store.append(large, lease=lease)
@@ -233,7 +231,9 @@ async def test_a_hanging_disk_is_unavailable(sqlite_url: str) -> None:
 def hanging(store: SqlStore) -> Iterator[None]:
     """Keep the writer's thread busy."""
     release = threading.Event()
-    task = asyncio.ensure_future(sqlite_of(store)._driver._execute(release.wait))
+    writer = sqlite_of(store)._writer
+    assert writer is not None
+    task = asyncio.ensure_future(writer.driver._execute(release.wait))
     try:
         yield
     finally:

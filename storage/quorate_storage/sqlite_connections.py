@@ -1,0 +1,93 @@
+"""One connection of aiosqlite, on whose thread whole transactions run.
+
+aiosqlite runs every call to the driver on the connection's own thread, and each way there and back costs the event
+loop more than most statements do: a statement of SQLAlchemy's asynchronous engine is four of them. So a transaction
+goes there once, as one function, and finds SQLAlchemy's own synchronous connection there.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
+
+import aiosqlite
+from sqlalchemy import URL, Connection, StaticPool, create_engine, event
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+Result = TypeVar("Result")
+
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+
+
+class SqliteConnection:
+    """A connection to a SQLite file. One transaction at a time; `begin` is the statement that begins each.
+
+    Work runs on the connection's thread, so it must not touch what belongs to the event loop.
+    """
+
+    def __init__(self, driver: aiosqlite.Connection, connection: Connection) -> None:
+        self.driver = driver
+        self._connection = connection
+
+    @staticmethod
+    async def open(url: URL, *, busy_seconds: float, begin: str) -> SqliteConnection:
+        """Connect, and wait so long for the locks of others.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError, sqlite3.Error: the file cannot be opened, or is none of SQLite's.
+        """
+        places, options = SQLiteDialect_pysqlite().create_connect_args(url.set(drivername="sqlite"))
+        # Without the level the driver opens transactions by itself, late and never as IMMEDIATE.
+        driver = aiosqlite.connect(*places, **{**options, "isolation_level": None, "timeout": busy_seconds})
+        # A server that was stopped on its way must not wait for a thread that nobody will end.
+        driver._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does
+        await driver
+        try:
+            return SqliteConnection(driver, await _on_thread(driver, _connect, driver._conn, begin))  # noqa: SLF001
+        except BaseException:
+            await driver.close()
+            raise
+
+    async def transact(self, work: Callable[[Connection], Result]) -> Result:
+        """Run work in one transaction."""
+        return await _on_thread(self.driver, _in_transaction, self._connection, work)
+
+    async def run(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """Run a function of the driver's own connection, and what else it is given."""
+        return await _on_thread(self.driver, function, self.driver._conn, *arguments)  # noqa: SLF001
+
+    async def close(self) -> None:
+        """Disconnect, whatever state the connection is in."""
+        try:
+            await _on_thread(self.driver, self._connection.invalidate)
+        finally:
+            await self.driver.close()
+
+
+async def _on_thread(driver: aiosqlite.Connection, function: Callable[..., Result], *arguments: object) -> Result:
+    # aiosqlite has no public way to run a function on its thread; its own methods use this one.
+    result: Result = await driver._execute(function, *arguments)  # type: ignore[no-untyped-call]  # noqa: SLF001
+    return result
+
+
+def _connect(raw: sqlite3.Connection, begin: str) -> Connection:
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: raw,
+        poolclass=StaticPool,
+        hide_parameters=True,  # errors are logged, and what people write is not
+    )
+
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "begin", start)
+    for pragma in PRAGMAS:
+        raw.execute(f"PRAGMA {pragma}")
+    return engine.connect()
+
+
+def _in_transaction(connection: Connection, work: Callable[[Connection], Result]) -> Result:
+    with connection.begin():
+        return work(connection)

@@ -151,7 +151,9 @@ class Quorate:
             for spec in core_commands(house.access):
                 house.commands.register(spec)
             await stack.enter_async_context(
-                self.engines.running(rooms=rooms, store=store, access=house.access, commands=house.commands)
+                self.engines.running(
+                    rooms=rooms, store=store, access=house.access, sealer=house.sealer, commands=house.commands
+                )
             )
             self.app.state.house = house
             for work in (

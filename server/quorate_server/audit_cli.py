@@ -19,10 +19,11 @@ from typing import BinaryIO
 import click
 
 from quorate_protocol.errors import QuorateError
+from quorate_server.auditing import export_audit
 from quorate_server.documents_cli import database_options
 from quorate_server.errors import DocumentNotFound
 from quorate_server.settings import Settings
-from quorate_storage.audit_export import ExportWriter, ProofBundle, ProofImpossible, ProofInvalid
+from quorate_storage.audit_export import ProofBundle, ProofImpossible, ProofInvalid
 from quorate_storage.audit_verification import (
     EXIT_CODES,
     Verdict,
@@ -35,7 +36,6 @@ from quorate_storage.audit_verification import (
 from quorate_storage.checkpoints import SignatureInvalid, VerifierKey, read_checkpoint
 from quorate_storage.sql import SqlStore
 
-PAGE = 1000
 ORIGIN = "quorate"
 """The origin in an export of a log that has no checkpoint to take it from."""
 
@@ -158,20 +158,10 @@ def export_command(*, data: str, database: str, origin: str, out: str) -> None:
 async def _export(url: str, origin: str, file: BinaryIO) -> int:
     async with SqlStore(url) as store:
         head = await store.audit_head()
-        # Those that were cut since then would be of events that are not in the export.
-        checkpoints = [one for one in await store.list_checkpoints() if one.size <= head.size]
         if not origin:
+            checkpoints = await store.list_checkpoints()
             origin = read_checkpoint(checkpoints[-1].note).origin if checkpoints else ORIGIN
-        writer = ExportWriter(file, origin)
-        after = 0
-        while after < head.size:
-            page = await store.read_audit(after=after, limit=min(PAGE, head.size - after))
-            if not page:
-                break
-            writer.write_events(page)
-            after = page[-1].sequence
-        writer.write_checkpoints(checkpoints)
-        writer.finish(head)
+        await export_audit(store, origin, file, head)
         return head.size
 
 

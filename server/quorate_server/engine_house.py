@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 
 from quorate_protocol.ids import DocumentName
 from quorate_server.access import Access
+from quorate_server.auditing import Auditor
 from quorate_server.commands import AnySpec, Commands
 from quorate_server.engine_server import EngineServer, engine_settings
 from quorate_server.engines import Runtime
@@ -22,6 +23,7 @@ from quorate_server.hooks import Engine
 from quorate_server.metrics import Metrics
 from quorate_server.outbox import Outbox
 from quorate_server.rooms import Rooms
+from quorate_server.sealing import Sealer
 from quorate_server.settings import Settings
 from quorate_storage.acts import Change, Effect, EffectOutcome, Row, WakeUp
 from quorate_storage.errors import StorageUnavailable
@@ -97,12 +99,20 @@ class EngineHouse:
     # At work
 
     @asynccontextmanager
-    async def running(self, *, rooms: Rooms, store: Store, access: Access, commands: Commands) -> AsyncGenerator[None]:
+    async def running(
+        self, *, rooms: Rooms, store: Store, access: Access, sealer: Sealer, commands: Commands
+    ) -> AsyncGenerator[None]:
         """Start every engine, keep them at work, and stop them in the end. One that cannot start is left out."""
         self._store = store
+        auditor = Auditor(store, sealer)
+
+        def server_of(engine: Engine) -> EngineServer:
+            own = engine_settings(engine.name, self._settings.engine_settings)
+            return EngineServer(engine.name, rooms, store, access, auditor, own)
+
         async with AsyncExitStack() as stack:
             for engine in self._engines:
-                await self._start(engine, stack, rooms=rooms, store=store, access=access, commands=commands)
+                await self._start(engine, stack, server_of(engine), commands)
             self._guards = [one for one in self.runtimes.values() if one.engine.guards]
             self._outbox = Outbox(store=store, ledger=rooms.ledger, engines=self.runtimes, metrics=self._metrics)
             rooms.ledger.listen(self.hear)
@@ -115,19 +125,8 @@ class EngineHouse:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _start(
-        self,
-        engine: Engine,
-        stack: AsyncExitStack,
-        *,
-        rooms: Rooms,
-        store: Store,
-        access: Access,
-        commands: Commands,
-    ) -> None:
-        own = engine_settings(engine.name, self._settings.engine_settings)
-        server = EngineServer(engine.name, rooms, store, access, own)
-        runtime = Runtime(engine, server, rooms=rooms, store=store, metrics=self._metrics)
+    async def _start(self, engine: Engine, stack: AsyncExitStack, server: EngineServer, commands: Commands) -> None:
+        runtime = Runtime(engine, server, rooms=server.rooms, store=server.store, metrics=self._metrics)
         self._metrics.engine_degraded.labels(engine.name).set(0)
         try:
             await runtime.start(stack)

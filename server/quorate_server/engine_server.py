@@ -16,9 +16,10 @@ from quorate_protocol.names import parse_document_name
 from quorate_server.access import Access, Action
 from quorate_server.artifacts import Artifact, open_artifact
 from quorate_server.attribution import REMOVED
+from quorate_server.auditing import Auditor
 from quorate_server.contributions import contributions
 from quorate_server.errors import Unavailable
-from quorate_server.hooks import ArtifactInfo
+from quorate_server.hooks import ArtifactInfo, AuditAttestation, AuditEntry, AuditStatus, Seal
 from quorate_server.kinds import find_kind, kind_of
 from quorate_server.rooms import Rooms
 from quorate_server.users import User
@@ -38,6 +39,7 @@ class EngineServer:
     rooms: Rooms
     store: Store
     access: Access
+    auditor: Auditor
     settings: Mapping[str, str]
 
     def artifact(self, name: str) -> AbstractAsyncContextManager[Artifact]:
@@ -64,6 +66,35 @@ class EngineServer:
                 break
             after = page[-1].name
         return found[:limit]
+
+    async def create_artifact(self, name: str) -> bool:
+        """Create an artifact of the engine's own; False if there is one of the name."""
+        checked = parse_document_name(name, max_bytes=self.rooms.limits.name_bytes)
+        try:
+            found = await self.store.find(checked)
+        except StorageUnavailable as error:
+            raise Unavailable("the database cannot be reached: try again") from error
+        if found is not None and found.deleted_at is None:
+            return False
+        user = User(id=UserId(f"engine:{self.engine}"), name=self.engine, role="owner", is_proven=False)
+        await self.rooms.create(checked, user)
+        return True
+
+    async def read_audit(self, *, after: int, limit: int = 1000, artifact: str = "") -> Sequence[AuditEntry]:
+        """Return events of the audit chain beyond a sequence, of one artifact or of all."""
+        return await self.auditor.read(after=after, limit=limit, artifact=artifact)
+
+    async def seal_audit(self) -> Seal:
+        """Return the newest checkpoint, which covers every event that is durable by now."""
+        return await self.auditor.seal()
+
+    async def audit_status(self) -> AuditStatus:
+        """Return how long the audit chain is, and how much of it is sealed."""
+        return await self.auditor.status()
+
+    async def attest_audit(self) -> AuditAttestation:
+        """Seal the audit chain and verify all of it."""
+        return await self.auditor.attest()
 
     async def transact(self, decide: Callable[[Work], T], *artifacts: Artifact, actor: User | None = None) -> T:
         """Run a unit of work on artifacts that are open, in the engine's name or in that of a user."""

@@ -39,6 +39,8 @@ from quorate_server.records import set_property
 from quorate_server.users import User
 from quorate_server.work import Edit, Work
 from quorate_storage.acts import Change, Effect
+from quorate_storage.audit_rows import LoggedEvent
+from quorate_storage.audit_verification import Verification
 
 __all__ = [
     "KIND_NAMES",
@@ -50,6 +52,9 @@ __all__ = [
     "Artifact",
     "ArtifactInfo",
     "ArtifactName",
+    "AuditAttestation",
+    "AuditEntry",
+    "AuditStatus",
     "BaseModel",
     "Call",
     "Change",
@@ -66,14 +71,17 @@ __all__ = [
     "GiveUp",
     "Health",
     "LiveDocument",
+    "LoggedEvent",
     "NotAuthenticated",
     "ProposedUpdate",
     "Refused",
+    "Seal",
     "Server",
     "TryAgain",
     "Unavailable",
     "User",
     "UserId",
+    "Verification",
     "Work",
     "cloud_event",
     "set_property",
@@ -117,6 +125,53 @@ class ProposedUpdate:
     content_json: Callable[[], dict[str, object]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """An event of the audit chain, and its personal texts by field, as far as they are not erased."""
+
+    event: LoggedEvent
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """A signed checkpoint: that the first `size` events of the audit chain are those under `root`.
+
+    `note` is the C2SP signed note that says so, for whoever has the verifier's key; `root` is 32 bytes.
+    """
+
+    size: int
+    root: bytes
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditStatus:
+    """How many events the audit chain has, how many of them are sealed, and when that was.
+
+    `sealed_at` is in seconds since the epoch, `None` before the first checkpoint.
+    """
+
+    size: int
+    sealed_size: int
+    sealed_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditAttestation:
+    """What a verification of the audit chain up to a checkpoint found.
+
+    `checkpoints` are those of that part, the smallest first, whether or not they are believed; `sinks` say where they
+    are published beside the database.
+    """
+
+    verification: Verification
+    checkpoints: Sequence[Seal]
+    verifier_key: str
+    sinks: Sequence[str]
+    seal: Seal
+
+
 class TryAgain(Exception):
     """Raised by `deliver`: the effect did not come about; try again after some seconds. `reason` is kept with it.
 
@@ -154,6 +209,15 @@ class Server(Protocol):
         """Return artifacts of a kind by name, those after `after`."""
         ...
 
+    async def create_artifact(self, name: str) -> bool:
+        """Create an artifact of the engine's own; False if there is one of the name. It is nobody's to begin with.
+
+        Raises:
+            Conflict: a deleted one stands there.
+            Unavailable: try again later; it may or may not have been created.
+        """
+        ...
+
     async def transact(self, decide: Callable[[Work], T], *artifacts: Artifact, actor: User | None = None) -> T:
         """Run a unit of work on artifacts that are open, in the engine's name or in that of a user.
 
@@ -167,6 +231,39 @@ class Server(Protocol):
 
     async def read_changes(self, *, after: int, limit: int = 1000) -> Sequence[Change]:
         """Return changes of the feed beyond a position, in order."""
+        ...
+
+    async def read_audit(self, *, after: int, limit: int = 1000, artifact: str = "") -> Sequence[AuditEntry]:
+        """Return events of the audit chain beyond a sequence, in order: of one artifact, or of all.
+
+        Raises:
+            Conflict: an event is not what the chain writes: somebody has changed it.
+            Unavailable: try again later.
+        """
+        ...
+
+    async def seal_audit(self) -> Seal:
+        """Return the newest checkpoint of the audit chain, which covers every event that is durable by now.
+
+        Raises:
+            Unavailable: try again later.
+        """
+        ...
+
+    async def audit_status(self) -> AuditStatus:
+        """Return how long the audit chain is, and how much of it is sealed.
+
+        Raises:
+            Unavailable: try again later.
+        """
+        ...
+
+    async def attest_audit(self) -> AuditAttestation:
+        """Seal the audit chain and verify all of it, which takes seconds for a million events; nothing waits for it.
+
+        Raises:
+            Unavailable: try again later.
+        """
         ...
 
     async def read_values(self, prefix: str = "") -> Mapping[str, bytes]:

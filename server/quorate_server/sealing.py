@@ -51,6 +51,22 @@ class Sealer:
         """How many events the newest checkpoint covers."""
         return 0 if self._newest is None else self._newest.size
 
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """Where checkpoints are published, beside the database."""
+        return () if self._folder is None else (f"folder:{self._folder}",)
+
+    async def newest(self) -> Checkpoint | None:
+        """Return the newest checkpoint, also one of an earlier run; `None` before the first.
+
+        Raises:
+            StorageUnavailable: the database cannot be reached.
+        """
+        if self._newest is None:
+            checkpoints = await self._store.list_checkpoints()
+            self._newest = checkpoints[-1] if checkpoints else None
+        return self._newest
+
     def hear(self, rows: Sequence[Row]) -> None:
         """Count events that became durable."""
         self.unsealed += sum(isinstance(row, AuditEvent) for row in rows)

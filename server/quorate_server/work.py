@@ -19,7 +19,7 @@ from quorate_server.batches import Batch
 from quorate_server.crdt_types import AnyDoc
 from quorate_server.documents import LiveDocument, Staged
 from quorate_server.errors import Unavailable
-from quorate_server.records import write_member
+from quorate_server.records import is_same, write_member
 from quorate_server.room import Room
 from quorate_server.rooms import Rooms
 from quorate_server.users import User
@@ -62,9 +62,10 @@ class Work:
 
         Members that are maps are changed member by member, so that readers see only what is new.
         """
-        if artifact.record_member(key) == value:
+        before = artifact.record_member(key)
+        if is_same(before, value):
             return False
-        self.edit_record(artifact, write_member(key, value))
+        self.edit_record(artifact, write_member(key, value, before))
         return True
 
     def edit_record(self, artifact: Artifact, edit: Edit) -> None:

@@ -233,7 +233,7 @@ def hanging(store: SqlStore) -> Iterator[None]:
     release = threading.Event()
     writer = sqlite_of(store)._writer
     assert writer is not None
-    task = asyncio.ensure_future(writer.driver._execute(release.wait))
+    task = asyncio.ensure_future(writer.run(lambda _: release.wait()))
     try:
         yield
     finally:

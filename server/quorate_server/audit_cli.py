@@ -13,6 +13,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,7 @@ from quorate_protocol.errors import QuorateError
 from quorate_server.auditing import export_audit
 from quorate_server.documents_cli import database_options
 from quorate_server.errors import DocumentNotFound
+from quorate_server.extensions import installed_replays, replay_all
 from quorate_server.settings import Settings
 from quorate_storage.audit_export import ProofBundle, ProofImpossible, ProofInvalid
 from quorate_storage.audit_verification import (
@@ -75,14 +77,22 @@ def audit_group() -> None:
 def verify_command(*, log: str, keys: tuple[str, ...], notes: tuple[str, ...]) -> None:
     """Verify an export of the audit log, without a server.
 
-    Give checkpoints that you got by another way than the export: whoever can change the log can leave out
-    those inside. Ends with 0 verified, 1 tampered, 2 incomplete, 3 bad input.
+    What plugins decided is decided again from the events, and must come out the same. Give checkpoints that you
+    got by another way than the export: whoever can change the log can leave out those inside. Ends with
+    0 verified, 1 tampered, 2 incomplete, 3 bad input.
 
     \b
     quorate audit verify --log export.jsonl --key "$VKEY" --checkpoint cp1.txt --checkpoint cp2.txt
     """  # noqa: D301 - click reads the character
     with _ends(), Path(log).open("rb") as file:
-        found = verify_export(file, _read_keys(keys), checkpoints=_read_texts(notes), now=time.time())
+        replays = {name: make() for name, make in installed_replays().items()}
+        found = verify_export(
+            file,
+            _read_keys(keys),
+            checkpoints=_read_texts(notes),
+            now=time.time(),
+            replay=partial(replay_all, replays),
+        )
         _tell(found)
         sys.exit(found.exit_code)
 

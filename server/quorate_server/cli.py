@@ -9,6 +9,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -19,9 +20,10 @@ from quorate_server import running
 from quorate_server.app import Quorate
 from quorate_server.audit_cli import audit_group
 from quorate_server.channel_cli import access_group, changes_command, command_command
-from quorate_server.demo import PEOPLE, demo_routes, describe_people
+from quorate_server.demo import PEOPLE, demo_routes, describe_people, set_up
 from quorate_server.documents_cli import check_command, documents_group
 from quorate_server.errors import SettingsError
+from quorate_server.extensions import ExtensibleGroup
 from quorate_server.logs import configure_logs
 from quorate_server.seeding import seeds_folder
 from quorate_server.settings import Settings, load_settings
@@ -45,7 +47,7 @@ def main() -> None:
         sys.exit(2)
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(cls=ExtensibleGroup, context_settings=CONTEXT)
 @click.version_option(package_name="quorate")
 def quorate() -> None:
     """Real-time collaboration for data governance.
@@ -55,7 +57,7 @@ def quorate() -> None:
     Run it:        quorate serve --secret "$(openssl rand -hex 32)"
     Let people in: quorate token --secret ... --subject steward-1 --name "Data Steward"
 
-    Every option of `serve` is also a QUORATE_... variable and a key of quorate.toml.
+    Every option of `serve` is also a QUORATE_... variable and a key of quorate.toml. Plugins add commands of their own.
     """  # noqa: D301 - click reads the character
 
 
@@ -118,7 +120,8 @@ def demo(port: int, data: str) -> None:
         log_level="warning",
     )
     routes = demo_routes(settings, names_from=folder)
-    run(Quorate(settings, routes=routes), notice=describe_people(PEOPLE))
+    quorate = Quorate(settings, routes=routes)
+    run(quorate, notice=describe_people(PEOPLE), prepare=partial(set_up, quorate, folder))
 
 
 @quorate.command()
@@ -130,18 +133,23 @@ def demo(port: int, data: str) -> None:
 @click.option("--expires", default="8h", show_default=True, help="Life: 90s, 15m, 8h or 30d.")
 @click.option("--issuer", default="", help="The `iss` claim.")
 @click.option("--audience", default="", help="The `aud` claim.")
-def token(expires: str, groups: tuple[str, ...], **claims: str) -> None:
+@click.option(
+    "--signed-in", is_flag=True, help="Say that they signed in just now; signatures and overrides ask for it."
+)
+def token(expires: str, groups: tuple[str, ...], *, signed_in: bool, **claims: str) -> None:
     """Print a token that lets somebody in.
 
     \b
     quorate token --secret "$SECRET" --subject steward-1 --name "Data Steward" --group stewards
     """  # noqa: D301 - click reads the character
+    now = time.time()
     click.echo(
         sign_token(
             **claims,
             groups=groups,
             expires_seconds=parse_duration(expires),
-            now=time.time(),
+            signed_in_at=now if signed_in else None,
+            now=now,
         )
     )
 
@@ -152,11 +160,11 @@ quorate.add_command(documents_group)
 quorate.add_command(check_command)
 
 
-def run(quorate: Quorate, *, notice: str = "") -> None:
+def run(quorate: Quorate, *, notice: str = "", prepare: running.Prepare | None = None) -> None:
     """Run a server until it is told to stop."""
     configure_logs(level=quorate.settings.log_level, form=quorate.settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        has_started = runner.run(running.run(quorate, notice=notice))
+        has_started = runner.run(running.run(quorate, notice=notice, prepare=prepare))
     if not has_started:
         sys.exit(3)
 

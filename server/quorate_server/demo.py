@@ -1,7 +1,8 @@
-"""What only the demo has: sample people whose tokens anybody on this machine can take."""
+"""What only the demo has: sample people whose tokens anybody on this machine can take, and a sample workspace."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +12,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from quorate_server.seeding import seeded_names
+from quorate_protocol.ids import DocumentName, UserId
+from quorate_server.app import Quorate
+from quorate_server.errors import Unavailable
+from quorate_server.seeding import seeded_artifacts, seeded_commands, seeded_names
 from quorate_server.settings import Settings
 from quorate_server.tokens import sign_token
+from quorate_server.users import User
 
 TOKEN_SECONDS = 8 * 3600.0
+SET_UP_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +57,7 @@ def demo_routes(settings: Settings, *, names_from: Path | None) -> list[BaseRout
                     name=person.name,
                     role=person.role,
                     expires_seconds=TOKEN_SECONDS,
+                    signed_in_at=now,
                     now=now,
                 ),
             }
@@ -59,6 +66,22 @@ def demo_routes(settings: Settings, *, names_from: Path | None) -> list[BaseRout
         return JSONResponse({"people": listed, "samples": seeded_names(names_from)})
 
     return [Route("/demo/people", people)]
+
+
+async def set_up(quorate: Quorate, folder: Path | None) -> None:
+    """Create the artifacts of a folder and give its commands, as the demo's owner; what was done before stays done."""
+    house = quorate.house
+    owner = User(id=UserId(PEOPLE[0].id), name=PEOPLE[0].name, role=PEOPLE[0].role)
+    for name in (*seeded_names(folder), *seeded_artifacts(folder)):
+        await house.rooms.open(DocumentName(name), owner, may_create=True)
+    for number, command in enumerate(seeded_commands(folder), 1):
+        async with asyncio.timeout(SET_UP_SECONDS):
+            while True:
+                try:
+                    await house.commands.run(command.name, command.values, user=owner, via="demo", key=f"demo-{number}")
+                    break
+                except Unavailable:  # the engine is starting
+                    await asyncio.sleep(0.05)
 
 
 def describe_people(people: Sequence[Person]) -> str:

@@ -11,6 +11,9 @@ budget, and an engine that overstays or raises is passed over for a while (see `
 else. An engine compares what an artifact says with what is done, and does the difference: it may be asked again at
 any time, after a crash, or twice, and the end must be the same.
 
+Two more groups let a package add to the command line (`quorate.commands`) and to the verification of the audit log
+(`quorate.replays`): see `quorate_server.extensions`.
+
 What an engine imports of Quorate, it imports from here.
 """
 
@@ -29,11 +32,13 @@ from starlette.routing import BaseRoute
 from quorate_protocol.ids import DocumentName, UserId
 from quorate_server.access import Action
 from quorate_server.artifacts import Artifact
+from quorate_server.channel_cli import server_options
 from quorate_server.cloudevents import cloud_event
 from quorate_server.commands import Answer, AnySpec, ArtifactName, Call, Command, CommandSpec, Done
 from quorate_server.crdt_types import AnyDoc
 from quorate_server.documents import LiveDocument
 from quorate_server.errors import AccessDenied, Conflict, DocumentNotFound, NotAuthenticated, Refused, Unavailable
+from quorate_server.extensions import AuditReplay, read_audit_export
 from quorate_server.kinds import KINDS
 from quorate_server.records import set_property
 from quorate_server.users import User
@@ -54,6 +59,7 @@ __all__ = [
     "ArtifactName",
     "AuditAttestation",
     "AuditEntry",
+    "AuditReplay",
     "AuditStatus",
     "BaseModel",
     "Call",
@@ -84,6 +90,8 @@ __all__ = [
     "Verification",
     "Work",
     "cloud_event",
+    "read_audit_export",
+    "server_options",
     "set_property",
 ]
 

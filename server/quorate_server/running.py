@@ -6,13 +6,15 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 
 import uvicorn
 
 from quorate_server.app import Quorate
 from quorate_server.uvicorn_protocol import DeadlineHttpProtocol, FramesProtocol
+
+Prepare = Callable[[], Awaitable[None]]
 
 
 class Server(uvicorn.Server):
@@ -78,13 +80,17 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-async def run(quorate: Quorate, *, notice: str = "") -> bool:
+async def run(quorate: Quorate, *, notice: str = "", prepare: Prepare | None = None) -> bool:
     """Run a server until it is told to stop; return whether it came to listen at all.
+
+    `prepare` runs before it listens.
 
     Raises:
         QuorateError: it cannot start; nothing is listening.
     """
     server = Server(quorate, notice=notice)
     async with quorate.lifespan():
+        if prepare is not None:
+            await prepare()
         await server.serve()
     return server.started

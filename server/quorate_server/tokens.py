@@ -206,12 +206,18 @@ def sign_token(
     expires_seconds: float,
     issuer: str = "",
     audience: str = "",
+    signed_in_at: float | None = None,
     now: float,
 ) -> str:
-    """Return a token signed with the HMAC secret, valid from `now` for `expires_seconds`."""
+    """Return a token signed with the HMAC secret, valid from `now` for `expires_seconds`.
+
+    `signed_in_at` says when its subject proved who they are (`auth_time`), which signatures and overrides ask for.
+    """
     claims: dict[str, object] = {"sub": subject, "iat": int(now), "exp": int(now + expires_seconds)}
     optional = {"name": name, "groups": list(groups), "role": role, "iss": issuer, "aud": audience}
     claims |= {claim: value for claim, value in optional.items() if value}
+    if signed_in_at is not None:
+        claims["auth_time"] = int(signed_in_at)
     return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(secret))
 
 

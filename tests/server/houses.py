@@ -224,7 +224,7 @@ async def open_house(
         announcing = asyncio.create_task(rooms.announcer.run())
         try:
             async with house_of_engines.running(
-                rooms=rooms, store=rooms.store, access=house.access, commands=house.commands
+                rooms=rooms, store=rooms.store, access=house.access, sealer=house.sealer, commands=house.commands
             ):
                 yield house
         finally:

@@ -36,7 +36,17 @@ from quorate_plugins.approval.evaluator import RequirementResult
 from quorate_plugins.approval.handling import EVERYTHING, Handling, info
 from quorate_plugins.approval.notifications.preferences import read_preferences
 from quorate_plugins.approval.policies import PRIORITIES, Ruling
-from quorate_plugins.approval.requests import PoolsChanged, Request, StageRun, State
+from quorate_plugins.approval.requests import (
+    Block,
+    Blocked,
+    Ended,
+    Event,
+    PoolsChanged,
+    Reassigned,
+    Request,
+    StageRun,
+    State,
+)
 from quorate_plugins.approval.stages import Stage
 from quorate_server.hooks import (
     AccessDenied,
@@ -66,7 +76,7 @@ class Administering(Handling):
             stayed = self.desk.directory.people.keys() - set(command.removed)
             people = len(stayed | {each.id for each in command.people})
             for name, request in self.desk.live.items():
-                if request.state is State.PENDING:
+                if request.state in _ASKED:
                     work.wake(DocumentName(name), work.now)
             return PeopleInfo(version=version, people=people)
 
@@ -79,13 +89,13 @@ class Administering(Handling):
         return answer
 
     async def take_people(self, artifact: Artifact) -> None:
-        """Take note of other people in the pools of a request."""
+        """Take note of other people in the pools of a request, and of a requester who is gone, or back."""
         request = self.desk.find(artifact)
-        if request is None or request.state is not State.PENDING:
+        if request is None or request.state not in _ASKED:
             return
 
         def decide(work: Work) -> None:
-            present = self.desk.find(artifact)
+            present = self._requester_taken(work, artifact)
             if present is None or present.state is not State.PENDING:
                 return
             pools = self.desk.pools_now(present)
@@ -94,6 +104,29 @@ class Administering(Handling):
 
         await self.desk.server.transact(decide, artifact)
         self.desk.remember(artifact)
+
+    def _requester_taken(self, work: Work, artifact: Artifact) -> Request | None:
+        """Return a request after what follows from its requester being active, or not."""
+        present = self.desk.find(artifact)
+        if present is None or present.state not in _ASKED:
+            return present
+        person = self.desk.directory.people.get(present.requester)
+        is_gone = person is not None and not person.is_active
+        if is_gone == (present.held is Block.REQUESTER_DISABLED):
+            return present
+        event = self._without_requester(present, work.now) if is_gone else Blocked(at=work.now, by="directory")
+        return self.desk.record(work, artifact, present, event)
+
+    def _without_requester(self, request: Request, now: float) -> Event:
+        """Return what becomes of a request whose requester is not active any more, as its template says."""
+        what = self.desk.policies.template(request.type).on_requester_disabled
+        if what == "cancel":
+            return Ended(at=now, by="directory", state=State.CANCELLED, cause="requester_disabled")
+        manager = self.desk.directory.people[request.requester].manager
+        if what == "reassign" and self.desk.directory.is_active(manager):
+            pools = self.desk.pools_now(replace(request, requester=manager, contributors=_with(request)))
+            return Reassigned(at=now, by="directory", requester=manager, pools=pools)
+        return Blocked(at=now, by="directory", block=Block.REQUESTER_DISABLED)
 
     # Delegations
 
@@ -281,6 +314,12 @@ class Administering(Handling):
 
 MOST_NOTICES = 100
 _OPEN = frozenset({State.PENDING, State.EVALUATING})
+_ASKED = frozenset({State.PENDING, State.CHANGES_REQUESTED})
+
+
+def _with(request: Request) -> tuple[str, ...]:
+    """Return who wrote in a request, and who asked for it so far."""
+    return (*request.contributors, request.requester)
 
 
 def _may_decide(run: StageRun, principal: str, actor: str) -> bool:

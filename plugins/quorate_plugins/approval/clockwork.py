@@ -33,6 +33,7 @@ from quorate_plugins.approval.requests import (
     Extended,
     Lapsed,
     Pools,
+    Reminded,
     Request,
     Scheduled,
     StageRun,
@@ -49,12 +50,13 @@ class Surroundings:
     """What is not in a request and yet decides: calendars by name, and who would be in pools with others added.
 
     `pools` returns all pools of a request when some are added to a stage; `may_approve` says whether the template lets
-    it be approved because nobody answered.
+    it be approved because nobody answered. While the clock `is_doubtful`, nothing ends by itself.
     """
 
     calendar: Callable[[str], Calendar]
     pools: Callable[[Request, str, Sequence[str]], Pools]
     may_approve: bool = False
+    is_doubtful: bool = False
 
 
 def schedule(request: Request, at: float, around: Surroundings) -> Scheduled | None:
@@ -98,8 +100,16 @@ def _stage_times(request: Request, stage: Stage) -> Iterator[float]:
     run = request.runs[stage.id]
     if run.due_at is not None and not (stage.on_timeout == "hold" and request.block):
         yield run.due_at
+    if stage.remind:
+        yield _reminder_at(stage, run)
     if stage.ladder is not None and run.climb is not None:
         yield from _ladder_times(request, stage.ladder, run.climb)
+
+
+def _reminder_at(stage: Stage, run: StageRun) -> float:
+    """Return when those who have not decided are reminded next; what was due meanwhile is one reminder."""
+    since = run.reminded_at if run.reminded_at is not None else run.activated_at or 0.0
+    return since + parse_duration(stage.remind).seconds
 
 
 def _ladder_times(request: Request, ladder: Ladder, climb: Climb) -> Iterator[float]:
@@ -130,7 +140,23 @@ def due(request: Request, now: float, around: Surroundings) -> Event | None:
         return _lapse(request, now)
     if request.state not in _CAN_RUN_OUT:
         return None
-    return catch_up(request, now, around) or _deadline(request, now) or _stages_due(request, now, around)
+    return catch_up(request, now, around) or _ending(request, now, around) or _reminder(request, now)
+
+
+def _ending(request: Request, now: float, around: Surroundings) -> Event | None:
+    """Return what ends, or blocks, a request or a stage that ran out; nothing does while the clock is doubtful."""
+    if around.is_doubtful:
+        return None
+    return _deadline(request, now) or _stages_due(request, now, around)
+
+
+def _reminder(request: Request, now: float) -> Reminded | None:
+    if request.state is not State.PENDING:
+        return None
+    for stage in request.active():
+        if stage.remind and _reminder_at(stage, request.runs[stage.id]) <= now:
+            return Reminded(at=now, by=TIMER, stage=stage.id)
+    return None
 
 
 def _lapse(request: Request, now: float) -> Lapsed | None:

@@ -74,6 +74,7 @@ for _name, _help in {
     "override": "Decide against the rules in an emergency; it is reviewed afterwards.",
     "review_override": "Close the review of an override.",
     "execute": "Begin to do what was approved.",
+    "repin": "Ask the policies of now about a pending request; for administrators.",
 }.items():
     _about(_name, _help)
 

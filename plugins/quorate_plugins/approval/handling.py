@@ -9,7 +9,7 @@ from dataclasses import replace
 from quorate_plugins.approval.commands import RequestInfo
 from quorate_plugins.approval.contents import Content, is_guarded
 from quorate_plugins.approval.desk import Desk
-from quorate_plugins.approval.requests import Edited, Request
+from quorate_plugins.approval.requests import Change, Edited, Request
 from quorate_server.hooks import AccessDenied, Action, Artifact, Call, Conflict, DocumentName, DocumentNotFound, Refused
 
 EVERYTHING = DocumentName("*")
@@ -53,8 +53,8 @@ class Handling:
         """Return who wrote in the guarded content and is not known as a contributor yet."""
         return set(self.desk.writers.get(artifact.name, {})) - set(request.contributors)
 
-    def edited(self, artifact: Artifact, request: Request, content: Content, now: float) -> Edited:
-        """Return the event that the guarded content changed, by those who wrote since."""
+    def edited(self, artifact: Artifact, request: Request, content: Content, change: Change, now: float) -> Edited:
+        """Return the event that the guarded content changed, by those who wrote since; `change` is its class."""
         writers = tuple(self.desk.writers.get(artifact.name, {}))
         changed = replace(
             request,
@@ -74,6 +74,7 @@ class Handling:
             subject=changed.subject,
             risk=changed.risk,
             priority=changed.priority,
+            change=change,
             pools=self.desk.pools_now(changed),
         )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from quorate_plugins.approval.requests import (
     RESOLVED,
     Decision,
     Event,
+    Reminded,
     Request,
     StageState,
     State,
@@ -40,10 +41,14 @@ class Telling:
     decision: Decision | None = None
 
 
-def tellings(before: Request | None, after: Request, event: Event) -> list[Telling]:
-    """Return who is told what of an event; nobody is told of what they did themselves, but the requester's outcome."""
+def tellings(before: Request | None, after: Request, event: Event, *, reviewers: Collection[str] = ()) -> list[Telling]:
+    """Return who is told what of an event; nobody is told of what they did themselves, but the requester's outcome.
+
+    `reviewers` are those who look at an override afterwards.
+    """
     decision = _decision(before, after)
     found = [*_outcome(before, after, decision), *_wanted(before, after, event), *_dismissed(before, after)]
+    found += [*_reminded(after, event), *_reviewing(after, event, reviewers)]
     if before is not None and before.state not in RESOLVED and after.state in RESOLVED:
         told = {each.person for each in found}
         found += [each for each in _not_needed(before) if each.person not in {*told, event.by}]
@@ -78,6 +83,20 @@ def _wanted(before: Request | None, after: Request, event: Event) -> Iterator[Te
         name = "escalated" if known and event.kind == "climbed" else "decision_wanted"
         for person in sorted(_eligible(after, stage.id) - known - _voted(after, stage.id)):
             yield Telling(person=person, event=name, stage=stage.id)
+
+
+def _reminded(after: Request, event: Event) -> Iterator[Telling]:
+    """Those who may decide a stage, and have not."""
+    if isinstance(event, Reminded):
+        for person in sorted(_eligible(after, event.stage) - _voted(after, event.stage)):
+            yield Telling(person=person, event="reminder", stage=event.stage)
+
+
+def _reviewing(after: Request, event: Event, reviewers: Collection[str]) -> Iterator[Telling]:
+    """Those who must look at an override, but for whoever did or asked it."""
+    if event.kind == "overrode":
+        for person in sorted(set(reviewers) - {event.by, after.requester}):
+            yield Telling(person=person, event="override_review")
 
 
 def _voted(request: Request, stage: str) -> set[str]:

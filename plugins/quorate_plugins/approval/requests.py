@@ -81,6 +81,8 @@ class Status(enum.StrEnum):
 
 
 Verdict = Literal["approve", "reject", "request_changes", "abstain"]
+Change = Literal["cosmetic", "narrowing", "widening", "other"]
+"""The class of an edit, see `edits`."""
 Pools = Mapping[str, Mapping[str, Pool]]
 """The pools of requirements, by stage and requirement."""
 
@@ -120,6 +122,7 @@ class StageRun:
     activation: int = 0
     activated_at: float | None = None
     due_at: float | None = None
+    reminded_at: float | None = None
     climb: Climb | None = None
     added: tuple[str, ...] = ()
     pools: Mapping[str, Pool] = field(default_factory=dict[str, Pool])
@@ -253,7 +256,7 @@ class Edited:
     subject: str | None = None
     risk: str | None = None
     priority: str | None = None
-    change: Literal["cosmetic", "narrowing", "widening", "other"] = "other"
+    change: Change = "other"
     pools: Pools = field(default_factory=dict[str, Mapping[str, Pool]])
     kind: Literal["edited"] = "edited"
 
@@ -280,6 +283,27 @@ class Climbed:
     pools: Pools
     priority: str = ""
     kind: Literal["climbed"] = "climbed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reminded:
+    """Those who have not decided yet on a stage were reminded of it."""
+
+    at: float
+    by: str
+    stage: str
+    kind: Literal["reminded"] = "reminded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reassigned:
+    """Somebody else asks for it from now on; who did so far may still not decide it."""
+
+    at: float
+    by: str
+    requester: str
+    pools: Pools = field(default_factory=dict[str, Mapping[str, Pool]])
+    kind: Literal["reassigned"] = "reassigned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -380,6 +404,8 @@ Event = (
     | Edited
     | PoolsChanged
     | Climbed
+    | Reminded
+    | Reassigned
     | Extended
     | Blocked
     | DecisionRevoked

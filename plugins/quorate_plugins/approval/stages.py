@@ -7,7 +7,7 @@ happens to them afterwards is in `requests.py`, and who counts is decided by `ev
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Literal
@@ -23,6 +23,7 @@ MOST_REQUIREMENTS = 30
 MOST_APPROVALS = 100
 WHOLE_PERCENT = 100
 MOST_WEIGHT = 1e6
+LEAST_REMIND_SECONDS = 15 * 60
 MOST_DISTINCT = 8
 """How many requirements of one stage may demand different people: all their subsets are looked at."""
 
@@ -170,6 +171,8 @@ class Stage:
         needs: ids of the stages that must be satisfied before.
         tree: how its requirements go together; all of them, when it says nothing.
         due: how long after it became active it is due, as a duration; empty: never.
+        remind: how long after it became active, and then again and again, those who have not decided are reminded, as a
+            duration of wall time; empty: never.
         calendar: which of the policy's calendars its business time is of; empty: office hours in UTC.
         ladder: who is added when nobody decides in time.
         on_timeout: what happens when it is due. `approve` only has effect where the template allows it.
@@ -184,6 +187,7 @@ class Stage:
     requirements: tuple[Requirement, ...] = ()
     tree: Node | None = None
     due: str = ""
+    remind: str = ""
     calendar: str = ""
     ladder: Ladder | None = None
     on_timeout: OnTimeout = "expire"
@@ -198,6 +202,10 @@ class Stage:
     def requirement(self, key: str) -> Requirement:
         """Return a requirement by its id."""
         return next(each for each in self.requirements if each.id == key)
+
+    def wants_signature(self, requirements: Collection[str]) -> bool:
+        """Whether one of some requirements takes a fresh sign-in, so that a decision about it is a signature."""
+        return any(each.step_up is not None for each in self.requirements if each.id in requirements)
 
 
 _STAGES = TypeAdapter(tuple[Stage, ...])
@@ -267,6 +275,8 @@ def _check_time(stage: Stage) -> None:
     """Check what happens when nobody decides in time, or nobody can."""
     if stage.due:
         parse_duration(stage.due)
+    if stage.remind and parse_duration(stage.remind).seconds < LEAST_REMIND_SECONDS:
+        raise ValueError(f"stage {stage.id!r}: `remind` is at least 15m of wall time, not {stage.remind!r}")
     if stage.on_impossible == "fallback" and not stage.fallback:
         raise ValueError(f"stage {stage.id!r}: `fallback` must say who is added")
     check_selectors(stage.fallback)

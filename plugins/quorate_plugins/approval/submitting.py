@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from quorate_plugins.approval.calendars import advance
-from quorate_plugins.approval.commands import RequestInfo, Submit
+from quorate_plugins.approval.commands import About, RequestInfo, Submit
 from quorate_plugins.approval.contents import (
     Content,
     Kept,
@@ -17,12 +17,13 @@ from quorate_plugins.approval.contents import (
 )
 from quorate_plugins.approval.directory import Parties
 from quorate_plugins.approval.durations import parse_duration
+from quorate_plugins.approval.edits import ALWAYS_SCOPE, class_of
 from quorate_plugins.approval.evaluator import Pool
 from quorate_plugins.approval.executing import execute
-from quorate_plugins.approval.handling import Handling, info
+from quorate_plugins.approval.handling import EVERYTHING, Handling, info
 from quorate_plugins.approval.policies import Ruling
 from quorate_plugins.approval.refusals import AlreadyResolved
-from quorate_plugins.approval.requests import RESOLVED, Ended, Evaluated, Request, State, Submitted
+from quorate_plugins.approval.requests import RESOLVED, Change, Ended, Evaluated, Request, State, Submitted
 from quorate_server.hooks import Action, Artifact, Call, Conflict, DocumentName, Work
 
 
@@ -34,6 +35,7 @@ class _Reading:
     contributors: tuple[str, ...]
     ruling: Ruling
     kept: Kept
+    change: Change = "other"
 
 
 _DECIDED_FOR_GOOD = RESOLVED - {State.APPROVED, State.OVERRIDDEN}
@@ -229,7 +231,7 @@ class Submitting(Handling):
             return False
         self.desk.keep_content(work, artifact.name, present.revision + 1, reading.content, reading.kept)
         if not is_same:
-            edited = self.edited(artifact, present, reading.content, work.now)
+            edited = self.edited(artifact, present, reading.content, reading.change, work.now)
             present = self.desk.record(work, artifact, present, edited)
         is_other = present.state is State.PENDING and _says_otherwise(reading.ruling, present)
         if present.state is State.EVALUATING or is_other:
@@ -247,7 +249,37 @@ class Submitting(Handling):
             contributors=tuple(dict.fromkeys((*request.contributors, *noted))),
             ruling=await self.desk.rule(replace(content, type=request.type), request.requester, self.clock()),
             kept=before if is_same_version else Kept(),
+            change=class_of(before.parts, content.parts, self._scope(request.type)),
         )
+
+    def _scope(self, type_: str) -> frozenset[str]:
+        """Return the parts that say how much is asked for."""
+        fields = self.desk.policies.template(type_).fields
+        return ALWAYS_SCOPE | {f"fields/{key}" for key, rule in fields.items() if rule.is_scope}
+
+    async def repin(self, call: Call, command: About) -> RequestInfo:
+        """Ask the policies of now about a request that is pending; decisions that they had no part in fall.
+
+        Only administrators may: a request keeps the policies it was submitted under otherwise.
+        """
+        call.require(Action.ADMINISTER, EVERYTHING)
+        async with call.artifact(command.artifact) as artifact:
+            await self.take_edits(artifact)
+            reading = await self._read_edited(artifact, self.demand(artifact))
+
+            def decide(work: Work) -> RequestInfo:
+                present = self.demand(artifact)
+                if present.state is not State.PENDING or present.content_hash != reading.content.hash:
+                    raise Conflict(
+                        f"it is {present.state}, or was edited just now: only what is pending is asked again"
+                    )
+                evaluated = self._evaluated(work.now, reading, present.requester)
+                texts = {"reason": command.reason} if command.reason else {}
+                return info(artifact.name, self.desk.record(work, artifact, present, evaluated, texts=texts))
+
+            answer = await call.transact(decide)
+            await self.settle(artifact)
+            return answer
 
 
 def _says_otherwise(ruling: Ruling, request: Request) -> bool:

@@ -40,7 +40,7 @@ def _stage(
         Requirement(id=pool.replace(":", "_"), pool=(pool,), approve=Threshold(count=count), step_up=step_up)
         for pool in pools
     )
-    return Stage(id=key, title=title, needs=needs, requirements=requirements, due=due, ladder=_LADDER)
+    return Stage(id=key, title=title, needs=needs, requirements=requirements, due=due, remind="1d", ladder=_LADDER)
 
 
 def _template(

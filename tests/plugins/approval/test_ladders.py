@@ -359,14 +359,20 @@ def test_without_its_empty_levels_a_ladder_fires_the_same_levels_at_the_same_tim
     ladder: Ladder, pool: frozenset[int]
 ) -> None:
     kept = [number for number in range(1, len(ladder.levels) + 1) if number - 1 not in pool]
-    ladder = replace(ladder, levels=tuple(replace(level, min_dwell="0m") for level in ladder.levels))
+    # Two levels at the same time need two sweeps, and a moment after closing time is the next morning.
+    ladder = replace(ladder, levels=tuple(replace(each, after=later(each), min_dwell="0m") for each in ladder.levels))
     _, steps = to_the_top(begin(ladder, OFFICE_HOURS, START), ladder, START, pool.__contains__)
     firing = [step for step in steps if not step.is_skipped]
     assert [step.level for step in firing] == kept
     if kept:
         shorter = replace(ladder, levels=tuple(ladder.levels[number - 1] for number in kept))
         _, expected = to_the_top(begin(shorter, OFFICE_HOURS, START), shorter, START)
-        assert [step.at for step in firing] == pytest.approx([step.at for step in expected], rel=0, abs=0.1)
+        assert [step.at for step in firing] == [step.at for step in expected]
+
+
+def later(level: Level) -> str:
+    """How long after the one before a level is planned, and never at once."""
+    return f"1{level.after[1:]}" if level.after.startswith("0") else level.after
 
 
 @settings(max_examples=60, deadline=None)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from quorate_plugins.approval.evaluator import Pool, RequirementResult, Result, evaluate
 from quorate_plugins.approval.ladders import Climb
-from quorate_plugins.approval.machine import TRANSITIONS, TransitionRefused, apply, ballots_of, replay
+from quorate_plugins.approval.machine import TRANSITIONS, TransitionRefused, apply, replay
 from quorate_plugins.approval.requests import (
     FINISHED,
     RESOLVED,
@@ -35,6 +35,8 @@ from quorate_plugins.approval.requests import (
     Lapsed,
     Overrode,
     PoolsChanged,
+    Reassigned,
+    Reminded,
     Request,
     Revoked,
     Scheduled,
@@ -49,6 +51,7 @@ from quorate_plugins.approval.requests import (
     read_request,
     request_json,
 )
+from quorate_plugins.approval.settling import ballots_of
 from quorate_plugins.approval.stages import Requirement, Stage, Threshold, check_stages
 
 PEOPLE = ("ann", "ben", "cat", "dan", "eve")
@@ -124,7 +127,10 @@ class Walk:
         if self.request.state in RESOLVED and self.random.random() < 0.3:
             return self.after()
         kinds = (self.decided, self.decided, self.decided, self.decided, self.edited, self.pools_changed, self.climbed)
-        others = (self.extended, self.blocked, self.revoked, self.scheduled, self.ended, self.after, self.evaluated)
+        others = (
+            *(self.extended, self.blocked, self.revoked, self.scheduled, self.ended, self.after, self.evaluated),
+            *(self.reminded, self.reassigned),
+        )
         kind: Callable[[], Event] = self.random.choice(kinds * 4 + others)
         return kind()
 
@@ -260,6 +266,13 @@ class Walk:
             pools=self.pools(self.now.stages),
             priority=self.random.choice(("", "high")),
         )
+
+    def reminded(self) -> Reminded:
+        return Reminded(at=self.at, by="timer", stage=self.random.choice([*self.now.runs] or ["unknown"]))
+
+    def reassigned(self) -> Reassigned:
+        requester = self.random.choice(PEOPLE)
+        return Reassigned(at=self.at, by="directory", requester=requester, pools=self.pools(self.now.stages))
 
     def scheduled(self) -> Scheduled:
         active = [each.id for each in self.now.active()] if self.now.stages else ["unknown"]

@@ -7,11 +7,13 @@ export class ApiProblem extends Error {
   /**
    * @param {number} status 0 when the server could not be reached
    * @param {string} detail
+   * @param {Record<string, unknown>} [more] what else it says, for programs
    */
-  constructor(status, detail) {
+  constructor(status, detail, more) {
     super(detail)
     this.name = 'ApiProblem'
     this.status = status
+    this.more = more
   }
 }
 
@@ -42,7 +44,9 @@ async function call(path, token, options = {}) {
     throw new ApiProblem(0, 'The server cannot be reached. Check the connection and try again.')
   }
   const body = await answer.json().catch(() => null)
-  if (!answer.ok) throw new ApiProblem(answer.status, sentence(body?.detail ?? `The server answered ${answer.status}.`))
+  if (!answer.ok) {
+    throw new ApiProblem(answer.status, sentence(body?.detail ?? `The server answered ${answer.status}.`), body ?? {})
+  }
   return body
 }
 
@@ -75,6 +79,17 @@ export async function listDocuments(token) {
 export async function createDocument(token, name) {
   const headers = { 'Content-Type': 'application/json' }
   await call('api/documents', token, { method: 'POST', headers, body: JSON.stringify({ name }) })
+}
+
+/**
+ * @param {string} token
+ * @param {string} name
+ * @param {Record<string, unknown>} values
+ * @returns {Promise<any>} its answer
+ */
+export async function giveCommand(token, name, values) {
+  const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': crypto.randomUUID() }
+  return await call(`api/commands/${name}`, token, { method: 'POST', headers, body: JSON.stringify(values) })
 }
 
 /**

@@ -32,6 +32,7 @@ export class Connection {
    * @param {{ changed: () => void, noticed: (payload: string) => void }} listener
    */
   constructor(name, user, token, listener) {
+    this.name = name
     this.listener = listener
     // Before the provider listens too: an edit is counted before it is sent.
     this.doc.on('update', (_update, origin) => this.#onUpdate(origin))

@@ -8,7 +8,9 @@ import { titleOf } from './names.js'
 import { noticeText } from './notices.js'
 import { showPeople } from './people-view.js'
 import { COLORS, tintOf } from './presence.js'
+import { RequestBody } from './request-view.js'
 import { isOwner } from './session.js'
+import { hideSettings, showSettings } from './settings-view.js'
 import { StatusView } from './status-view.js'
 import { showToast } from './toasts.js'
 import { ending } from './wording.js'
@@ -23,6 +25,25 @@ const LEAVING_MILLISECONDS = 1000
  * @property {() => void} signInAgain
  * @property {() => void} listChanged
  */
+
+/**
+ * Open what people write in: a form for a request, an editor for everything else.
+ *
+ * @param {Connection} connection
+ * @param {House} house
+ * @param {{ id: string, name: string, color: string }} user
+ * @returns {import('./editor.js').Editor}
+ */
+function openBody(connection, house, user) {
+  const kind = connection.name.split('/')[0]
+  if (kind === 'approval') return new RequestBody(connection, house, user)
+  const { text, awareness, name } = connection
+  if (kind === 'configuration') showSettings(connection.doc)
+  return openEditor(element('editor'), text, awareness, {
+    label: `Text of ${titleOf(name)}`,
+    isCode: CODE_KINDS.has(kind),
+  })
+}
 
 export class DocumentView {
   #isClosed = false
@@ -43,12 +64,7 @@ export class DocumentView {
       changed: () => this.#schedule(),
       noticed: (payload) => this.#notice(payload),
     })
-    const { text, awareness } = this.connection
-    const kind = name.split('/')[0]
-    this.editor = openEditor(element('editor'), text, awareness, {
-      label: `Text of ${titleOf(name)}`,
-      isCode: CODE_KINDS.has(kind),
-    })
+    this.editor = openBody(this.connection, house, user)
     element('title').textContent = titleOf(name)
     element('title').title = name
     element('empty').hidden = true
@@ -71,6 +87,7 @@ export class DocumentView {
     this.#isClosed = true
     this.status.close()
     this.editor.close()
+    hideSettings()
     this.connection.close()
     element('open').hidden = true
     element('empty').hidden = false

@@ -15,12 +15,14 @@ from quorate_server.hooks import AuditAttestation, AuditEntry, AuditStatus, Seal
 from quorate_server.sealing import Sealer
 from quorate_storage.act_stores import AuditHead, AuditRecord
 from quorate_storage.audit_export import ExportWriter
-from quorate_storage.audit_rows import BodyMalformed, parse_body
+from quorate_storage.audit_rows import BodyMalformed, read_body
 from quorate_storage.audit_verification import Verification, verify_export
 from quorate_storage.checkpoints import VerifierKey, read_checkpoint
 from quorate_storage.errors import StorageUnavailable
 from quorate_storage.stores import Store
 
+AT_ONCE = 50
+"""So many events are parsed on the event loop, which takes a millisecond or two; more are where nobody waits."""
 PAGE = 1000
 """So many events are read at once."""
 SPOOLED_BYTES = 16 * 1024 * 1024
@@ -45,7 +47,9 @@ class Auditor:
             found = await self.store.read_audit(after=after, limit=limit, artifact=only)
         except StorageUnavailable as error:
             raise _unavailable() from error
-        return [_entry(record) for record in found]
+        if len(found) <= AT_ONCE:
+            return [_entry(record) for record in found]
+        return await asyncio.to_thread(lambda: [_entry(record) for record in found])
 
     async def seal(self) -> Seal:
         """Return the newest checkpoint, newly signed if there is news."""
@@ -110,7 +114,7 @@ def _seal(note: str) -> Seal:
 
 def _entry(record: AuditRecord) -> AuditEntry:
     try:
-        event = parse_body(record.body)
+        event = read_body(record.body)
     except BodyMalformed as error:
         raise Conflict(f"event {record.sequence} of the audit chain is damaged: {error}") from error
     return AuditEntry(event=event, texts={name: text for name, (_, text) in record.texts.items()})

@@ -22,6 +22,7 @@ from multiprocessing import get_context, parent_process
 from typing import ParamSpec, TypeVar
 
 from quorate_protocol.limits import DEFAULT_LIMITS
+from quorate_protocol.state_vectors import decode_state_vector
 from quorate_protocol.updates import decode_update, update_ends
 from quorate_server.documents import LiveDocument, render_json
 from quorate_server.errors import EngineError
@@ -80,7 +81,8 @@ def verify(updates: Sequence[bytes], folded: FoldedState) -> bool:
         closing(LiveDocument(folded.waiting, state=folded.state)) as rebuilt,
     ):
         return (
-            rebuilt.state_vector() == original.state_vector()
+            # Not as bytes: those name the authors in an order that differs from one document to the next.
+            decode_state_vector(rebuilt.state_vector()) == decode_state_vector(original.state_vector())
             and state_hash(rebuilt.encode()) == state_hash(original.encode())
             and rebuilt.waiting == original.waiting
         )

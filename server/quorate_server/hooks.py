@@ -244,8 +244,10 @@ class Server(Protocol):
     async def read_audit(self, *, after: int, limit: int = 1000, artifact: str = "") -> Sequence[AuditEntry]:
         """Return events of the audit chain beyond a sequence, in order: of one artifact, or of all.
 
+        They are as they are stored; only `attest_audit` says whether they are as they were written.
+
         Raises:
-            Conflict: an event is not what the chain writes: somebody has changed it.
+            Conflict: an event cannot be read: somebody has changed it.
             Unavailable: try again later.
         """
         ...

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
+from pycrdt import Doc, Text
 
+from quorate_server.folding import FoldedState, fold, verify
 from tests.server.houses import until
 
 PARENT = """
@@ -38,3 +41,26 @@ async def test_the_child_of_a_server_that_was_killed_ends(tmp_path: Path) -> Non
     await asyncio.to_thread(parent.wait)
     parent.stdout.close()
     await until(lambda: not any(psutil.pid_exists(pid) for pid in children), "gone")
+
+
+def written_by(authors: int) -> list[bytes]:
+    """The log of a document in which so many people wrote at once, each unaware of the others."""
+    updates: list[bytes] = []
+    for number in range(authors):
+        doc: Doc[Text] = Doc()
+        doc.get("text", type=Text).insert(0, f"author {number} ")
+        updates.append(doc.get_update())
+    return updates
+
+
+@pytest.mark.parametrize("authors", [1, 2, 5, 20, 100])
+def test_a_log_of_many_authors_is_proved_equal_to_what_it_is_folded_into(authors: int) -> None:
+    """Encoded state vectors name authors in no order; taken for different they would keep every log for ever."""
+    for _ in range(10):
+        updates = written_by(authors)
+        assert verify(updates, fold(updates))
+
+
+def test_a_fold_that_lacks_an_author_is_not_taken_for_the_log() -> None:
+    updates = written_by(20)
+    assert not verify(updates, FoldedState(state=fold(updates[:-1]).state))

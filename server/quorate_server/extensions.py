@@ -12,6 +12,7 @@ Neither is loaded before it is wanted, and one that cannot be loaded is named an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from typing import BinaryIO, Protocol, cast
 
@@ -24,6 +25,14 @@ COMMANDS = "quorate.commands"
 REPLAYS = "quorate.replays"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """An event of the audit chain, and its personal texts by field, as far as they are not erased."""
+
+    event: LoggedEvent
+    texts: Mapping[str, str]
+
+
 class AuditReplay(Protocol):
     """Decides again what the events of an audit log say was decided. One is made for each verification."""
 
@@ -32,6 +41,7 @@ class AuditReplay(Protocol):
 
     def problems(self) -> Sequence[str]:
         """Return what came out differently, one sentence each, now that all events were taken."""
+        ...
 
 
 def installed_replays() -> Mapping[str, Callable[[], AuditReplay]]:
@@ -44,7 +54,7 @@ def installed_replays() -> Mapping[str, Callable[[], AuditReplay]]:
     return {point.name: cast("Callable[[], AuditReplay]", point.load()) for point in found}
 
 
-def read_audit_export(file: BinaryIO) -> Iterator[LoggedEvent]:
+def read_audit_export(file: BinaryIO) -> Iterator[AuditEntry]:
     """Yield the events of an export of the audit log in order, unverified.
 
     Raises:
@@ -53,7 +63,9 @@ def read_audit_export(file: BinaryIO) -> Iterator[LoggedEvent]:
     """
     for item in read_export(file):
         if isinstance(item, ExportedEvent):
-            yield parse_body(item.body)
+            yield AuditEntry(
+                event=parse_body(item.body), texts={field: text for field, (_, text) in item.texts.items()}
+            )
 
 
 def replay_all(replays: Mapping[str, AuditReplay], events: Iterable[LoggedEvent]) -> list[str]:

@@ -38,7 +38,7 @@ from quorate_server.commands import Answer, AnySpec, ArtifactName, Call, Command
 from quorate_server.crdt_types import AnyDoc
 from quorate_server.documents import LiveDocument
 from quorate_server.errors import AccessDenied, Conflict, DocumentNotFound, NotAuthenticated, Refused, Unavailable
-from quorate_server.extensions import AuditReplay, read_audit_export
+from quorate_server.extensions import AuditEntry, AuditReplay, read_audit_export
 from quorate_server.kinds import KINDS
 from quorate_server.records import set_property
 from quorate_server.users import User
@@ -131,14 +131,6 @@ class ProposedUpdate:
     user: User
     roots: frozenset[str]
     content_json: Callable[[], dict[str, object]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
-    """An event of the audit chain, and its personal texts by field, as far as they are not erased."""
-
-    event: LoggedEvent
-    texts: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

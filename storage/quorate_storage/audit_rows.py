@@ -220,7 +220,22 @@ def parse_body(body: bytes) -> LoggedEvent:
     Raises:
         BodyMalformed: it is not RFC 8785 canonical JSON, or not of the form that this module documents.
     """
-    value = _parse_canonical(body)
+    return _logged(_parse_canonical(body))
+
+
+def read_body(body: bytes) -> LoggedEvent:
+    """Return what a body says, without looking whether it is canonical: many times as fast, and no verification.
+
+    Raises:
+        BodyMalformed: it is not JSON, or not of the form that this module documents.
+    """
+    try:
+        return _logged(_object(json.loads(body)) or {})
+    except (ValueError, RecursionError) as error:
+        raise BodyMalformed("is no JSON") from error
+
+
+def _logged(value: dict[str, object]) -> LoggedEvent:
     actor, sequence = _object(value.get("actor")), value.get("seq")
     facts, texts = _object(value.get("facts")), _object(value.get("texts"))
     if value.get("v") != VERSION or type(sequence) is not int or actor is None or facts is None or texts is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiosqlite
 from sqlalchemy import URL, Connection, StaticPool, create_engine, event
@@ -26,8 +26,9 @@ class SqliteConnection:
     Work runs on the connection's thread, so it must not touch what belongs to the event loop.
     """
 
-    def __init__(self, driver: aiosqlite.Connection, connection: Connection) -> None:
+    def __init__(self, driver: Any, connection: Connection) -> None:
         self.driver = driver
+        """The connection of aiosqlite; untyped, for what runs a function on its thread is not public."""
         self._connection = connection
 
     @staticmethod
@@ -39,9 +40,9 @@ class SqliteConnection:
         """
         places, options = SQLiteDialect_pysqlite().create_connect_args(url.set(drivername="sqlite"))
         # Without the level the driver opens transactions by itself, late and never as IMMEDIATE.
-        driver = aiosqlite.connect(*places, **{**options, "isolation_level": None, "timeout": busy_seconds})
+        driver: Any = aiosqlite.connect(*places, **{**options, "isolation_level": None, "timeout": busy_seconds})
         # A server that was stopped on its way must not wait for a thread that nobody will end.
-        driver._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does
+        driver._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does it
         await driver
         try:
             return SqliteConnection(driver, await _on_thread(driver, _connect, driver._conn, begin))  # noqa: SLF001
@@ -65,9 +66,9 @@ class SqliteConnection:
             await self.driver.close()
 
 
-async def _on_thread(driver: aiosqlite.Connection, function: Callable[..., Result], *arguments: object) -> Result:
+async def _on_thread(driver: Any, function: Callable[..., Result], *arguments: object) -> Result:
     # aiosqlite has no public way to run a function on its thread; its own methods use this one.
-    result: Result = await driver._execute(function, *arguments)  # type: ignore[no-untyped-call]  # noqa: SLF001
+    result: Result = await driver._execute(function, *arguments)  # noqa: SLF001
     return result
 
 

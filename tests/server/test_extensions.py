@@ -43,7 +43,7 @@ def install(monkeypatch: pytest.MonkeyPatch, group: str, **objects: str) -> None
         metadata.EntryPoint(name=name, value=value if ":" in value else f"{__name__}:{value}", group=group)
         for name, value in objects.items()
     )
-    monkeypatch.setattr(extensions.metadata, "entry_points", lambda *, group: points.select(group=group))
+    monkeypatch.setattr("quorate_server.extensions.metadata.entry_points", lambda *, group: points.select(group=group))
 
 
 def run(*arguments: str) -> tuple[int, str]:

@@ -29,6 +29,7 @@ NOW = 1_800_000_000.0
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     running = ServerProcess(tmp_path_factory.mktemp("approvals"), options=("--engines", "approvals")).start_now()
+    assert "4 people" in said(running, "root", "people", "-", stdin=json.dumps(PEOPLE))
     yield running
     running.kill_now()
 
@@ -59,7 +60,6 @@ async def write(server: ServerProcess, name: str, **fields: object) -> None:
 
 
 def test_a_request_from_its_submission_to_the_proof_of_its_decision(server: ServerProcess, tmp_path: Path) -> None:
-    assert "4 people" in said(server, "root", "people", "-", stdin=json.dumps(PEOPLE))
     asyncio.run(write(server, "approval/one"))
     assert "approval/one: pending" in said(server, "rita", "submit", "approval/one")
 
@@ -134,6 +134,35 @@ def test_the_verification_of_the_log_replays_the_decisions(server: ServerProcess
 async def seal(server: ServerProcess) -> None:
     async with server.http(token_for("root", role="owner")) as http:
         assert (await http.get("/api/audit/checkpoint")).status_code == 200
+
+
+def test_a_report_is_the_same_from_the_server_and_from_an_export(server: ServerProcess, tmp_path: Path) -> None:
+    asyncio.run(write(server, "approval/reported", change="yet another"))
+    said(server, "rita", "submit", "approval/reported")
+    online = tmp_path / "population.csv"
+    said(server, "root", "report", "population", "--format", "csv", "--out", str(online))
+    seal = json.loads((tmp_path / "population.csv.seal").read_text("utf-8"))
+    assert seal["row_count"] >= 1
+    offline = said(server, "root", "report", "population", "--format", "csv", "--log", str(export(server, tmp_path)))
+
+    def rows(text: str) -> list[str]:
+        return [line for line in text.splitlines() if '"approval/' in line]
+
+    assert rows(online.read_text("utf-8")) == rows(offline) != []
+    page = said(server, "root", "report", "separation_of_duties", "--format", "html", "--since", "30d")
+    assert page.lstrip().startswith("<!doctype html>")
+    refused = run(server, "rita", "report", "population")
+    assert "403" in str(refused.exception)
+
+
+def test_the_lineage_of_a_request_names_its_approval(server: ServerProcess) -> None:
+    asyncio.run(write(server, "approval/traced", change="traced"))
+    asked = json.loads(said(server, "rita", "submit", "approval/traced", "--json"))
+    assert run(server, "rita", "lineage", "approval/traced").exit_code != 0  # nobody approved it yet
+    for who in ("sam", "sec"):
+        said(server, who, "decide", "approval/traced", "approve", "--hash", asked["content_hash"])
+    facet = json.loads(said(server, "rita", "lineage", "approval/traced"))
+    assert asked["content_hash"] in json.dumps(facet)
 
 
 def test_standing_in_and_what_a_policy_would_change(server: ServerProcess) -> None:

@@ -16,6 +16,7 @@ from quorate_plugins.approval.commands import (
     Difference,
     EndDelegation,
     Explanation,
+    FieldInfo,
     Inbox,
     InboxItem,
     NoticeInfo,
@@ -27,6 +28,8 @@ from quorate_plugins.approval.commands import (
     PutPeople,
     RequirementInfo,
     StageInfo,
+    TemplateInfo,
+    TemplateList,
     WhatIf,
     WhatIfAnswer,
 )
@@ -35,7 +38,7 @@ from quorate_plugins.approval.directory import Delegation, finds_circle
 from quorate_plugins.approval.evaluator import RequirementResult
 from quorate_plugins.approval.handling import EVERYTHING, Handling, info
 from quorate_plugins.approval.notifications.preferences import read_preferences
-from quorate_plugins.approval.policies import PRIORITIES, Ruling
+from quorate_plugins.approval.policies import PRIORITIES, TYPES, Ruling, Template
 from quorate_plugins.approval.requests import (
     Block,
     Blocked,
@@ -210,6 +213,11 @@ class Administering(Handling):
             await self.desk.read_policies()
             return answer
 
+    async def templates(self, call: Call, command: Ask) -> TemplateList:
+        """Say what each type of request asks for; everybody may know."""
+        del call, command
+        return TemplateList(templates=tuple(_template_info(each, self.desk.policies.template(each)) for each in TYPES))
+
     async def what_if(self, call: Call, command: WhatIf) -> WhatIfAnswer:
         """Say what the draft of a policy would make of all requests that are open."""
         async with call.artifact(command.artifact) as artifact:
@@ -363,6 +371,27 @@ def _is_different(one: Ruling, other: Ruling) -> bool:
         other.stages,
         other.absent,
         other.unsettled,
+    )
+
+
+def _template_info(type_: str, template: Template) -> TemplateInfo:
+    return TemplateInfo(
+        type=type_,
+        title=template.title,
+        fields=tuple(
+            FieldInfo(
+                name=name,
+                type=rule.type,
+                is_required=rule.is_required,
+                options=rule.options,
+                summary=rule.summary,
+            )
+            for name, rule in template.fields.items()
+        ),
+        stages=tuple(stage.title or stage.id for stage in template.stages),
+        deadline=template.deadline,
+        risk=template.risk,
+        executor=template.executor,
     )
 
 

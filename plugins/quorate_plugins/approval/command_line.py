@@ -15,7 +15,12 @@ from typing import cast
 import click
 
 from quorate_client import Client
+from quorate_plugins.approval.evaluator import RequirementResult
 from quorate_plugins.approval.replaying import DecisionReplay, is_of_a_request
+from quorate_plugins.approval.reports.building import build
+from quorate_plugins.approval.reports.catalogue import REPORTS
+from quorate_plugins.approval.reports.queries import Query
+from quorate_plugins.approval.reports.rendering import MEDIA_TYPES, Format, render, seal_json
 from quorate_plugins.approval.requests import Request
 from quorate_server.hooks import Conflict, LoggedEvent, read_audit_export, server_options
 
@@ -44,14 +49,14 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
 
 def _ask(given: Mapping[str, object], name: str, values: Json, show: Show) -> None:
     """Give a command to the server, and print its answer."""
-
-    async def work() -> Json:
-        async with Client(str(given["url"]), token=str(given["token"])) as client:
-            return await client.command(f"approvals.{name}", values)
-
-    answer = asyncio.run(work())
+    answer = asyncio.run(_command(str(given["url"]), str(given["token"]), name, values))
     for line in [json.dumps(answer, ensure_ascii=False)] if given["as_json"] else show(answer):
         click.echo(line)
+
+
+async def _command(url: str, token: str, name: str, values: Json) -> Json:
+    async with Client(url, token=token) as client:
+        return await client.command(f"approvals.{name}", values)
 
 
 # Requests
@@ -216,6 +221,64 @@ def what_if_command(*, artifact: str, **given: object) -> None:
     _ask(given, "what_if", {"artifact": artifact}, _show_differences)
 
 
+# Evidence
+
+
+@approvals.command("report")
+@click.argument("name", type=click.Choice(list(REPORTS)))
+@click.option("--format", "form", type=click.Choice(list(MEDIA_TYPES)), default="json", show_default=True)
+@click.option("--since", help="The period begins here: a time, or 30d before now.  [default: the beginning]")
+@click.option("--until", help="It ends before this.  [default: the newest checkpoint]")
+@click.option("--person", default="", help="Whom `data_subject` is about, by user id.")
+@click.option("--log", "log", metavar="FILE", help="Make it from an export of the audit log, without a server.")
+@click.option("--out", metavar="FILE", help="Where it goes; its seal goes to FILE.seal.  [default: standard output]")
+@server_options
+def report_command(
+    *, name: str, form: Format, log: str | None, out: str | None, url: str, token: str, **asked: str | None
+) -> None:
+    """Make a compliance report NAME, sealed to a checkpoint of the audit chain.
+
+    From an export it is the same report, but nothing vouches for the events: verify the export first.
+    """
+    now = time.time()
+    since, until = (parse_past(asked[key], now) for key in ("since", "until"))
+    values = {"since": since, "until": until, "person": asked["person"] or ""}
+    if log is not None:
+        document, seal = _report_from(log, Query(report=name, as_of=now, **values), form)  # type: ignore[arg-type]
+    else:
+        answer = asyncio.run(_command(url, token, "make_report", {"report": name, "format": form, **values}))
+        document, seal = str(answer["document"]), str(answer["seal"])
+    if out is None:
+        click.echo(document)
+    else:
+        Path(out).write_text(document, "utf-8")
+        Path(f"{out}.seal").write_text(seal, "utf-8")
+
+
+def _report_from(log: str, query: Query, form: Format) -> tuple[str, str]:
+    """Return a report that is made from an export, and what it rests on.
+
+    Raises:
+        Conflict: it is not made from an export, or is asked for wrongly.
+    """
+    try:
+        with Path(log).open("rb") as file:
+            made = build(query, read_audit_export(file), seal=None)
+    except ValueError as error:
+        raise Conflict(str(error)) from error
+    document = render(made, form)
+    return document, json.dumps(seal_json(made, document), ensure_ascii=False, indent=1)
+
+
+@approvals.command("lineage")
+@click.argument("artifact")
+@server_options
+def lineage_command(*, artifact: str, url: str, token: str) -> None:
+    """Print the run facet of OpenLineage by which the request ARTIFACT authorises a run."""
+    answer = asyncio.run(_command(url, token, "lineage", {"artifact": artifact}))
+    click.echo(json.dumps(answer, ensure_ascii=False))
+
+
 # From an export, without a server
 
 
@@ -231,7 +294,8 @@ def replay_command(*, log: str, artifact: str) -> None:
     replay = DecisionReplay()
     events = 0
     with Path(log).open("rb") as file:
-        for event in read_audit_export(file):
+        for entry in read_audit_export(file):
+            event = entry.event
             replay.take(event)
             events += is_of_a_request(event)
             if event.artifact == artifact:
@@ -248,12 +312,16 @@ def _explain(event: LoggedEvent, request: Request | None) -> list[str]:
     state = "" if request is None else f" -> {request.state}"
     lines = [f"{event.sequence:>6}  {event.time}  {event.type} by {event.actor}{state}"]
     for stage in () if request is None else request.active():
-        found = request.runs[stage.id].result if request is not None else None
-        for key, each in {} if found is None else found.requirements.items():
+        for key, each in _results(request, stage.id).items():
             lines.append(
                 f"        {stage.id}/{key}: {each.result}, {each.got:g} of {each.needed:g}  {each.reason}".rstrip()
             )
     return lines
+
+
+def _results(request: Request | None, stage: str) -> Mapping[str, RequirementResult]:
+    found = None if request is None else request.runs[stage].result
+    return {} if found is None else found.requirements
 
 
 # In words
@@ -278,6 +346,15 @@ def parse_time(text: str, now: float) -> float:
     if found is None or found.tzinfo is None:
         raise Conflict(f"expected a time like 2026-12-24T18:00+01:00, or 8h, 14d, 2w, not {text!r}")
     return found.timestamp()
+
+
+def parse_past(text: str | None, now: float) -> float | None:
+    """Return the seconds since the epoch of a time with its offset, or of so many hours, days or weeks ago.
+
+    Raises:
+        Conflict: it is neither.
+    """
+    return None if text is None else parse_time(text, now) if "-" in text else 2 * now - parse_time(text, now)
 
 
 def _show_request(answer: Json) -> list[str]:

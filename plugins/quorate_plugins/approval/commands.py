@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from quorate_plugins.approval.directory import Person
+from quorate_plugins.approval.reports.catalogue import ReportName
+from quorate_plugins.approval.reports.rendering import Format
 from quorate_server.hooks import Answer, ArtifactName, Command
 
 Reason = Annotated[str, Field(max_length=4000, description="Why, for people; it can be erased")]
@@ -56,6 +58,17 @@ class Report(Command):
     reason: Reason = ""
 
 
+class MakeReport(Command):
+    """Have a compliance report made of the events of a period; without an end, up to the newest checkpoint."""
+
+    report: ReportName
+    format: Format = "json"
+    since: Time | None = None
+    until: Time | None = None
+    as_of: Annotated[Time | None, Field(description="When what is open is measured; now, unless it is said")] = None
+    person: Annotated[str, Field(max_length=256, description="Whom `data_subject` is about, by user id")] = ""
+
+
 class PutPeople(Command):
     """Put people into the directory, or take them out."""
 
@@ -96,6 +109,23 @@ class WhatIf(Command):
 
 class Ask(Command):
     """Ask for a list about oneself."""
+
+
+class ComplianceReport(Answer):
+    """A report as text, and what seals it: JSON, to be kept beside it."""
+
+    report: str
+    format: str
+    media_type: str
+    document: str
+    rows: int
+    seal: str
+
+
+class Lineage(Answer):
+    """What belongs into `run.facets` of an OpenLineage event of a run that the request authorises."""
+
+    run_facets: dict[str, object]
 
 
 class RequestInfo(Answer):
@@ -234,6 +264,34 @@ class Difference(Answer):
     then: str
     stages: tuple[str, ...]
     explanation: tuple[str, ...]
+
+
+class FieldInfo(Answer):
+    """A field that a type of request asks for. `type` is a JSON type."""
+
+    name: str
+    type: str
+    is_required: bool
+    options: tuple[str, ...]
+    summary: str
+
+
+class TemplateInfo(Answer):
+    """What a type of request asks for, and who decides if no rule says otherwise: the titles of its stages."""
+
+    type: str
+    title: str
+    fields: tuple[FieldInfo, ...]
+    stages: tuple[str, ...]
+    deadline: str
+    risk: str
+    executor: str
+
+
+class TemplateList(Answer):
+    """The types of requests there are, with the templates of now."""
+
+    templates: tuple[TemplateInfo, ...]
 
 
 class WhatIfAnswer(Answer):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, cast
 from urllib.parse import quote
 
@@ -18,6 +20,7 @@ import httpx
 from pydantic import TypeAdapter
 
 from quorate_plugins.approval.directory import Person
+from quorate_plugins.approval.metrics.deliveries import DeliveryMeter
 from quorate_plugins.approval.notifications.channels import (
     Channel,
     EmailChannel,
@@ -82,6 +85,12 @@ def notice_of(telling: Telling, about: Subject) -> Notice:
     )
 
 
+def _keep(values: Mapping[str, bytes | None], work: Work) -> None:
+    """Keep the engine's values, or take those away that are None."""
+    for key, value in values.items():
+        work.put(key, value)
+
+
 class Delivering:
     """The channels there are by the engine's settings, and what goes out by them."""
 
@@ -96,6 +105,7 @@ class Delivering:
         self.server = server
         self.channels = channels
         self.preferences: dict[str, Preferences] = {}
+        self.meter = DeliveryMeter(time.time())
 
     def link_to(self, name: str) -> str:
         """Return the address at which the web page shows a document."""
@@ -119,9 +129,36 @@ class Delivering:
         place = f"notice/{quote(recipient.id, safe='')}/{int(work.now * 1000):015}/{notice.key}"
         work.put(place, json.dumps(told).encode())
         outside = [each for each in planned.channels if each in self.channels]
-        if outside:
+        if outside and planned.is_digest and planned.not_before > work.now:
+            self._gather(work, notice.key, {"channels": outside, "notice": told}, recipient, planned.not_before)
+        elif outside:
             payload = {"person": recipient.id, "channels": outside, "notice": told}
             work.effect(notice.key, payload, artifact=about.name, due_at=planned.not_before)
+
+    @staticmethod
+    def _gather(work: Work, key: str, told: Mapping[str, object], recipient: Person, due_at: float) -> None:
+        """Have a notice wait for what else somebody is told at that time."""
+        place = f"digest/{quote(recipient.id, safe='')}/{int(due_at):012}/"
+        work.put(place + key, json.dumps(told).encode())
+        digest = hashlib.sha256(place.encode()).hexdigest()[:KEY_CHARACTERS]
+        work.effect(f"digest.{digest}", {"person": recipient.id, "digest": place}, due_at=due_at)
+
+    async def deliver_digest(self, effect: Effect, recipient: Person | None, live: Mapping[str, Request]) -> None:
+        """Tell somebody what was gathered for them, and still matters.
+
+        Raises:
+            TryAgain: it did not work, and may later.
+            GiveUp: nobody was told: no channel reaches them.
+        """
+        place = str(effect.payload["digest"])
+        gathered = await self.server.read_values(place)
+        told = [cast("Mapping[str, object]", json.loads(value)) for value in gathered.values()]
+        notices = [_NOTICE.validate_python(each["notice"]) for each in told]
+        if recipient is not None and recipient.is_active:
+            matter = [each for each in notices if still_matters(each.event, recipient.id, live.get(each.request))]
+            wanted = cast("Sequence[str]", told[-1]["channels"]) if told else ()
+            await self._tell_by_first(wanted, matter, recipient, effect)
+        await self.server.transact(partial(_keep, dict.fromkeys(gathered)))
 
     async def deliver(self, effect: Effect, recipient: Person | None, request: Request | None) -> None:
         """Tell somebody something by the first of their channels that reaches them.
@@ -135,39 +172,65 @@ class Delivering:
             raise GiveUp("they are not in the directory any more")
         if not still_matters(notice.event, recipient.id, request):
             return
-        wanted = cast("Sequence[str]", effect.payload["channels"])
+        await self._tell_by_first(cast("Sequence[str]", effect.payload["channels"]), [notice], recipient, effect)
+
+    async def _tell_by_first(
+        self, wanted: Sequence[str], notices: Sequence[Notice], recipient: Person, effect: Effect
+    ) -> None:
+        """Tell somebody by the first of some channels that reaches them."""
+        if not notices:
+            return
         name: str | None = wanted[0]
         reasons: list[str] = []
         while name is not None:
             following = next_after_failure(wanted, name)
-            if await self._sent(name, notice, recipient, effect, reasons, is_last=following is None):
+            if await self._sent(name, notices, recipient, effect, reasons, is_last=following is None):
                 return
             name = following
         raise GiveUp("; ".join(reasons) or "no channel is set up")
 
     async def _sent(
-        self, name: str, notice: Notice, recipient: Person, effect: Effect, reasons: list[str], *, is_last: bool
+        self,
+        name: str,
+        notices: Sequence[Notice],
+        recipient: Person,
+        effect: Effect,
+        reasons: list[str],
+        *,
+        is_last: bool,
     ) -> bool:
         """Whether a channel has told them; `reasons` gathers why others did not."""
         channel = self.channels.get(name)
         if channel is None:
             reasons.append(f"{name}: not set up")
             return False
-        place = f"sent/{quote(notice.request, safe='')}/{recipient.id}/{name}"
-        earlier = (await self.server.read_values(place)).get(place)
         try:
-            sent = await channel.send(notice, recipient, None if earlier is None else earlier.decode())
+            await self._send(channel, notices, recipient)
         except (Unreachable, GiveUp) as error:
             reasons.append(f"{name}: {error}")
+            self.meter.note(name, "failed")
             return False
         except TryAgain as error:
             if effect.attempts >= MOST_ATTEMPTS and not is_last:
                 reasons.append(f"{name}: {error.reason}")
+                self.meter.note(name, "failed")
                 return False
+            self.meter.note(name, "put_off")
             pause = PAUSE_SECONDS[min(effect.attempts, len(PAUSE_SECONDS) - 1)]
             raise TryAgain(max(error.after_seconds, pause), error.reason, is_attempt=error.is_attempt) from error
-        await self.server.transact(lambda work: work.put(place, sent.message_id.encode()))
+        self.meter.note(name, "sent", time.time() - effect.due_at)
         return True
+
+    async def _send(self, channel: Channel, notices: Sequence[Notice], recipient: Person) -> None:
+        """Send notices: as one message where the channel can, or else each in the place of an earlier one about it."""
+        if len(notices) > 1 and isinstance(channel, EmailChannel):
+            await channel.send_digest(notices, recipient)
+            return
+        for notice in notices:
+            place = f"sent/{quote(notice.request, safe='')}/{recipient.id}/{channel.name}"
+            earlier = (await self.server.read_values(place)).get(place)
+            sent = await channel.send(notice, recipient, None if earlier is None else earlier.decode())
+            await self.server.transact(partial(_keep, {place: sent.message_id.encode()}))
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ after it to the record, and what others may want to know to the change feed, all
 
 from __future__ import annotations
 
+import asyncio
 import json
 import zlib
 from collections.abc import Hashable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import cast
 from pydantic import TypeAdapter
 
 from quorate_plugins.approval import clockwork
+from quorate_plugins.approval.clock_watch import ClockWatch
 from quorate_plugins.approval.clockwork import Surroundings
 from quorate_plugins.approval.condition_pool import ConditionPool
 from quorate_plugins.approval.conditions import Asked, ConditionError
@@ -23,7 +25,9 @@ from quorate_plugins.approval.deciding import parties_of
 from quorate_plugins.approval.delivering import Delivering, Subject
 from quorate_plugins.approval.directory import Delegation, Directory, Parties, Person
 from quorate_plugins.approval.evaluator import Pool
+from quorate_plugins.approval.given import GivenRoles
 from quorate_plugins.approval.machine import apply
+from quorate_plugins.approval.metrics.recent import Recent
 from quorate_plugins.approval.notifying import Telling, tellings
 from quorate_plugins.approval.policies import (
     Policy,
@@ -51,6 +55,8 @@ from quorate_server.hooks import Artifact, DocumentName, Server, Work
 SECTION = "approval"
 MOST_FOUND = 5000
 """Of so many requests what was read last is kept, so that it is not read again."""
+AT_ONCE = 50
+"""Of so many requests the facts are gathered before others get their turn."""
 REASONS = "approval_reasons"
 """What people wrote with their decisions, by decision: personal text, kept apart from what is replayed."""
 
@@ -77,6 +83,9 @@ class Desk:
         """Who wrote in guarded parts since the request was last told of it, by artifact."""
         self.attributed: set[str] = set()
         """The artifacts of which all writers are in `writers`, or in the request."""
+        self.clock_watch = ClockWatch()
+        self.given = GivenRoles()
+        self.recent = Recent()
         self._found: dict[str, tuple[Hashable, Request | None]] = {}
 
     async def open(self, server: Server, conditions: ConditionPool, delivering: Delivering) -> None:
@@ -90,6 +99,7 @@ class Desk:
             self.live[key.removeprefix("live/")] = read_request(json.loads(value))
         for key, value in (await self.server.read_values("facts/")).items():
             self.contents[key.removeprefix("facts/")] = _CONTENT.validate_json(value)
+        await self.given.load(self.server)
         self.frozen = {key.removeprefix("frozen/") for key in await self.server.read_values("frozen/")}
 
     async def _read_directory(self) -> None:
@@ -136,7 +146,8 @@ class Desk:
             scheduled = clockwork.schedule(request, event.at, self.around(request))
             if scheduled is not None:
                 request = self._take(work, artifact, request, scheduled, {})
-            self._tell(work, artifact, tellings(earlier, request, event), request)
+            told = tellings(earlier, request, event, reviewers=self.reviewers_of(request, event))
+            self._tell(work, artifact, told, request)
         assert request is not None, "there was an event"
         if work.set_record(artifact, SECTION, request_json(request)):
             self._found[artifact.name] = (artifact.record_version, request)
@@ -159,6 +170,14 @@ class Desk:
             if recipient is not None:
                 self.delivering.enqueue(work, telling, recipient, about)
 
+    def reviewers_of(self, request: Request, event: Event) -> set[str]:
+        """Return who must look at an override, if an event is one."""
+        if event.kind != "overrode":
+            return set()
+        parties = self.parties(request)
+        selectors = self.policies.template(request.type).reviews_overrides
+        return {person for each in selectors for person in self.directory.resolve(each, parties)}
+
     def _take(
         self, work: Work, artifact: Artifact, request: Request | None, event: Event, texts: Mapping[str, str]
     ) -> Request:
@@ -170,6 +189,7 @@ class Desk:
             "after": changed.state,
         }
         work.audit(f"approval.{event.kind}", artifact, facts=facts, texts=texts)
+        self.recent.note(work, artifact.name, request, event, changed)
         return changed
 
     def _keep(self, work: Work, name: DocumentName, request: Request) -> None:
@@ -186,6 +206,7 @@ class Desk:
         request = self.find(artifact)
         if request is None:
             return
+        self.given.remember(artifact)
         if _is_over(request):
             self.live.pop(artifact.name, None)
             self.contents.pop(artifact.name, None)
@@ -232,6 +253,7 @@ class Desk:
             calendar=self.policies.calendar,
             pools=lambda now, stage, added: self.pools_now(now, stage=stage, added=added),
             may_approve=self.policies.template(request.type).may_time_out_approved,
+            is_doubtful=self.clock_watch.is_doubtful,
         )
 
     # Policies
@@ -246,7 +268,9 @@ class Desk:
         """Return what policies make of many contents, by their keys."""
         questions: list[Asked] = []
         places: list[tuple[str, str]] = []
-        for key, (content, requester) in asked.items():
+        for number, (key, (content, requester)) in enumerate(asked.items(), 1):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)  # the facts of a thousand requests would keep everybody waiting
             risky = replace(content, risk=content.risk or policies.template(content.type).risk)
             facts = risky.facts(self.directory, requester, self.owners_of(content.subject), now)
             for source in conditions_of(policies, content.type, now):
@@ -295,7 +319,8 @@ class Desk:
         work.put(f"policy/{name}", kept)
         work.put(f"policy_history/{version:08}", zlib.compress(kept))
         facts = {"version": version, "content_hash": content_hash}
-        work.audit("approval.policy_published", name, facts=facts)
+        # What it says is evidence of what was decided by it, and of how business time passed.
+        work.audit("approval.policy_published", name, facts={**facts, "settings": settings})
         work.publish("approval.policy_published", name, facts)
         return self.with_policy(name, version, settings)
 

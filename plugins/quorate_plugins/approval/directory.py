@@ -147,6 +147,11 @@ class Directory:
         found = self.people.get(person)
         return found is not None and found.is_active
 
+    def printed_name(self, person_id: str) -> str:
+        """Return the name that somebody signs with (21 CFR 11.50); their id when the directory has none."""
+        person = self.people.get(person_id)
+        return person_id if person is None or not person.name else person.name
+
     def names(self) -> dict[str, str]:
         """Return people's names by their ids."""
         return {key: person.name for key, person in self.people.items() if person.name}

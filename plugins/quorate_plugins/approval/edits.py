@@ -38,12 +38,16 @@ def _is_same_words(one: object, other: object) -> bool:
 
 def _is_less(new: object, old: object) -> bool:
     """Whether a value asks for less than another: fewer of the same, a smaller number, or an earlier end."""
-    if isinstance(new, list) and isinstance(old, list):
-        wanted, had = cast("list[object]", new), cast("list[object]", old)
+    wanted, had = _list(new), _list(old)
+    if wanted is not None and had is not None:
         return len(wanted) < len(had) and all(each in had for each in wanted)
     if _is_number(new) and _is_number(old):
         return cast("float", new) < cast("float", old)
     return _is_earlier(new, old)
+
+
+def _list(value: object) -> list[object] | None:
+    return cast("list[object]", value) if isinstance(value, list) else None
 
 
 def _is_number(value: object) -> bool:

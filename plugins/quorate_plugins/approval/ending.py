@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 from quorate_plugins.approval.commands import About, Report, RequestInfo, RevokeDecision
 from quorate_plugins.approval.contents import Kept, read_content
@@ -20,7 +21,8 @@ from quorate_plugins.approval.requests import (
     State,
     Status,
 )
-from quorate_server.hooks import AccessDenied, Action, Artifact, Call, Conflict, DocumentName, Work
+from quorate_plugins.approval.tracing import events_of, facets_now
+from quorate_server.hooks import AccessDenied, Action, Artifact, Call, Conflict, DocumentName, LoggedEvent, Work
 
 OVERRIDE_ROLE = "override"
 """The role in the directory whose holders may decide against the rules in an emergency."""
@@ -97,9 +99,10 @@ class Ending(Handling):
                     raise Conflict("there is no override to review")
                 if not command.reason.strip():
                     raise ReasonRequired("a review says what it found")
-                reviewers = self.desk.policies.template(request.type).reviews_overrides
                 parties = self.desk.parties(request)
-                may = {each for selector in reviewers for each in self.desk.directory.resolve(selector, parties)}
+                may = {
+                    each for selector in _selectors(review) for each in self.desk.directory.resolve(selector, parties)
+                }
                 if call.user.id not in may or call.user.id in {review.get("by"), request.requester}:
                     raise AccessDenied(f"{call.user.id} may not review this override")
                 closed = {**review, "state": "closed", "reviewed_by": call.user.id, "reviewed_at": work.now}
@@ -114,6 +117,10 @@ class Ending(Handling):
         async with Visible(call, command.artifact) as artifact:
             call.require(Action.WRITE, artifact.name)
             kept = await self.desk.kept_contents(artifact.name)
+            events = await self._events(artifact)
+
+            def facets(request: Request) -> dict[str, object]:
+                return facets_now(self.desk, artifact.name, request, events)
 
             def decide(work: Work) -> RequestInfo:
                 request = self.demand(artifact)
@@ -121,12 +128,21 @@ class Ending(Handling):
                 if content.hash != request.content_hash:
                     raise Conflict("the content was edited after it was approved")
                 stored = kept.get(request.content_hash, Kept())
-                done = execute(self.desk, work, artifact, request, content=content, kept=stored, is_asked=True)
+                done = execute(
+                    self.desk, work, artifact, request, content=content, kept=stored, is_asked=True, facets=facets
+                )
                 return info(artifact.name, done)
 
             answer = await call.transact(decide)
             await self.settle(artifact)
             return answer
+
+    async def _events(self, artifact: Artifact) -> list[LoggedEvent]:
+        """Return the events of the chain about a request; none when one is damaged, which keeps nobody from working."""
+        try:
+            return await events_of(self.desk.server, artifact.name)
+        except Conflict:
+            return []
 
     async def report(self, call: Call, command: Report) -> RequestInfo:
         """Say whether what was approved is done."""
@@ -136,6 +152,11 @@ class Ending(Handling):
             return ExecutionEnded(at=work.now, by=work.actor.id, is_done=command.is_done)
 
         return await self._change(call, About(artifact=command.artifact, reason=command.reason), event)
+
+    def _texts(self, event: Event, reason: str) -> dict[str, str]:
+        """Return the personal texts of an event: why, and the name that an override is signed with."""
+        texts = {"reason": reason} if reason else {}
+        return {**texts, "name": self.desk.directory.printed_name(event.by)} if event.kind == "overrode" else texts
 
     async def _change(
         self,
@@ -148,13 +169,12 @@ class Ending(Handling):
 
             def decide(work: Work) -> RequestInfo:
                 request = self.demand(artifact)
-                texts = {"reason": command.reason} if command.reason else {}
-                before = request
+                before, made = request, event(work, request)
                 try:
-                    request = self.desk.record(work, artifact, request, event(work, request), texts=texts)
+                    request = self.desk.record(work, artifact, request, made, texts=self._texts(made, command.reason))
                 except ValueError as error:
                     raise AlreadyResolved(str(error), outcome=before.state, by=before.resolved_by) from error
-                take_back(work, artifact, before, request)
+                take_back(self.desk, work, artifact, before, request)
                 if request.state is State.OVERRIDDEN:
                     self._open_review(work, artifact, request)
                 return info(artifact.name, request)
@@ -162,3 +182,8 @@ class Ending(Handling):
             answer = await call.transact(decide)
             self.desk.remember(artifact)
             return answer
+
+
+def _selectors(review: Mapping[str, object]) -> Sequence[str]:
+    """Return who may close a review, as it was said when it was opened."""
+    return [str(each) for each in cast("Sequence[object]", review.get("reviewers", ()))]

@@ -13,11 +13,14 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import ClassVar, TypeVar, cast
 
+from starlette.routing import BaseRoute
+
 from quorate_plugins.approval import clockwork
 from quorate_plugins.approval.administering import Administering
 from quorate_plugins.approval.commands import (
     About,
     Ask,
+    ComplianceReport,
     Decide,
     DecisionInfo,
     Delegate,
@@ -25,6 +28,8 @@ from quorate_plugins.approval.commands import (
     EndDelegation,
     Explanation,
     Inbox,
+    Lineage,
+    MakeReport,
     NoticeList,
     PeopleInfo,
     PolicyInfo,
@@ -35,6 +40,7 @@ from quorate_plugins.approval.commands import (
     RequestInfo,
     RevokeDecision,
     Submit,
+    TemplateList,
     WhatIf,
     WhatIfAnswer,
 )
@@ -44,8 +50,11 @@ from quorate_plugins.approval.delivering import Delivering, open_channels
 from quorate_plugins.approval.desk import Desk
 from quorate_plugins.approval.ending import Ending
 from quorate_plugins.approval.executing import take_back
+from quorate_plugins.approval.metering import METRICS, Metering
+from quorate_plugins.approval.reporting import Reporting
 from quorate_plugins.approval.requests import Event, Request
 from quorate_plugins.approval.submitting import Submitting
+from quorate_plugins.approval.tracing import Tracing
 from quorate_plugins.approval.voting import Deciding
 from quorate_server.hooks import (
     Action,
@@ -91,6 +100,9 @@ class Approvals(Engine):
         self._voting = Deciding(self._submitting)
         self._ending = Ending(self._desk, now)
         self._administering = Administering(self._desk, now)
+        self._reporting = Reporting(self._desk, now)
+        self._metering = Metering(self._desk, now)
+        self._tracing = Tracing(self._desk, now)
 
     @asynccontextmanager
     async def lifespan(self, server: Server) -> AsyncGenerator[None]:
@@ -100,6 +112,7 @@ class Approvals(Engine):
             self._delivering = Delivering(server, channels)
             await self._delivering.load()
             await self._desk.open(server, conditions, self._delivering)
+            await self._metering.open()
             yield
 
     def before_update(self, proposed: ProposedUpdate) -> None:
@@ -116,8 +129,12 @@ class Approvals(Engine):
 
     async def reconcile(self, artifact: Artifact) -> float | None:
         """Do what edits, other people and the time make of a request; return when time does something next."""
+        if artifact.name == METRICS:
+            return await self._metering.refresh(artifact)
+        await self._metering.begin()
         if self._desk.find(artifact) is None:
             return None
+        await self._heed_clock()
         await self._submitting.take_edits(artifact)
         await self._administering.take_people(artifact)
 
@@ -126,27 +143,41 @@ class Approvals(Engine):
                 before = self._desk.find(artifact)
                 after = self._desk.record(work, artifact, before, event)
                 if before is not None:
-                    take_back(work, artifact, before, after)
+                    take_back(self._desk, work, artifact, before, after)
                 return after
 
             request = self._desk.find(artifact)
             if request is None:
                 return None
             request = clockwork.run_out(request, work.now, self._desk.around(request), do)
-            return clockwork.next_at(request)
+            return self._desk.clock_watch.not_before(clockwork.next_at(request), work.now)
 
         wake_at = await self.server.transact(decide, artifact)
         self._desk.remember(artifact)
         return wake_at
 
+    async def _heed_clock(self) -> None:
+        """Write down that the wall clock was moved; for a while after it nothing ends because of the time."""
+        seconds = self._desk.clock_watch.look()
+        if seconds:
+            facts = {"seconds": seconds}
+            await self.server.transact(lambda work: work.audit("approval.clock_stepped", facts=facts))
+
     async def deliver(self, effect: Effect) -> None:
-        """Tell somebody of something, by the channels that they prefer."""
+        """Tell somebody of something, or of several things together, by the channels that they prefer."""
         recipient = self._desk.directory.people.get(str(effect.payload["person"]))
+        if "digest" in effect.payload:
+            await self._delivering.deliver_digest(effect, recipient, self._desk.live)
+            return
         await self._delivering.deliver(effect, recipient, self._desk.live.get(effect.artifact or ""))
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """Return the route of the schema that the run facets of lineage follow."""
+        return self._tracing.routes()
 
     def commands(self) -> Sequence[AnySpec]:
         """Return the commands about approvals."""
-        end, rest = self._ending, self._administering
+        end, rest, reports = self._ending, self._administering, self._reporting
         admin, write, read = Action.ADMINISTER, Action.WRITE, Action.READ
         specs = (
             _spec("submit", "Put a request up for decision", Submit, RequestInfo, self._submitting.submit),
@@ -156,6 +187,9 @@ class Approvals(Engine):
             _spec("revoke", "Let what was approved hold no more", About, RequestInfo, end.revoke),
             _spec("override", "Decide against the rules in an emergency", About, RequestInfo, end.override),
             _spec("review_override", "Close the review of an override", About, RequestInfo, end.review_override),
+            _spec(
+                "repin", "Ask the policies of now about a pending request", About, RequestInfo, self._submitting.repin
+            ),
             _spec("execute", "Begin to do what was approved", About, RequestInfo, end.execute),
             _spec("report", "Say whether what was approved is done", Report, RequestInfo, end.report),
             _spec("explain", "Say where a request stands, and why", About, Explanation, rest.explain),
@@ -166,7 +200,10 @@ class Approvals(Engine):
             _spec("end_delegation", "End a delegation", EndDelegation, DelegationInfo, rest.end_delegation),
             _spec("put_people", "Change the directory", PutPeople, PeopleInfo, rest.put_people),
             _spec("publish_policy", "Let the first policy take effect", PublishPolicy, PolicyInfo, rest.publish_policy),
+            _spec("templates", "Say what each type of request asks for", Ask, TemplateList, rest.templates),
             _spec("what_if", "Ask what a draft of a policy would change", WhatIf, WhatIfAnswer, rest.what_if),
+            _spec("lineage", "Say to a pipeline by which approval it runs", About, Lineage, self._tracing.lineage),
+            _spec("make_report", "Make a compliance report", MakeReport, ComplianceReport, reports.make_report),
         )
         permissions = {"submit": write, "explain": read, "put_people": admin}
         return [replace(each, permission=permissions.get(each.name.partition(".")[2])) for each in specs]

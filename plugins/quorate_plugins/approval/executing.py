@@ -6,15 +6,14 @@ Everything else is done by others, who hear of it from the change feed and say b
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from quorate_plugins.approval.contents import Content, Kept, is_artifact, principal_of
 from quorate_plugins.approval.desk import Desk
+from quorate_plugins.approval.given import GIVEN, ROLES
 from quorate_plugins.approval.requests import ExecutionEnded, ExecutionStarted, Request, State
 from quorate_server.hooks import Artifact, Conflict, DocumentName, Work
 
-GIVEN = "approval_given"
-"""The section of the record that says which role was given to whom."""
-ROLES = ("viewer", "commenter", "reviewer", "editor", "owner")
-"""The roles that a request can give."""
 _READY = frozenset({State.APPROVED, State.OVERRIDDEN, State.FULFILMENT_FAILED})
 
 
@@ -27,10 +26,12 @@ def execute(
     content: Content,
     kept: Kept,
     is_asked: bool = False,
+    facets: Callable[[Request], Mapping[str, object]] | None = None,
 ) -> Request:
     """Do what was approved; return the request after it.
 
-    What others must do begins only when somebody asks for it.
+    What others must do begins only when somebody asks for it. They are told by which approval (`facets`), so that
+    their runs can say so.
 
     Raises:
         Conflict: it is not approved, or no more valid; only when it was asked for.
@@ -44,9 +45,19 @@ def execute(
         return request
     request = desk.record(work, artifact, request, ExecutionStarted(at=work.now, by=work.actor.id))
     if is_external:
+        _authorise(work, artifact, request, facets)
         return request
     is_done = _perform(desk, work, artifact, executor, content=content, kept=kept)
     return desk.record(work, artifact, request, ExecutionEnded(at=work.now, by="server", is_done=is_done))
+
+
+def _authorise(
+    work: Work, artifact: Artifact, request: Request, facets: Callable[[Request], Mapping[str, object]] | None
+) -> None:
+    """Tell whoever does it by which approval they do."""
+    if facets is not None:
+        facts = {"type": request.type, "revision": request.revision, "run_facets": facets(request)}
+        work.publish("approval.execution_authorised", artifact, facts)
 
 
 def _why_not(request: Request, now: float) -> str:
@@ -58,7 +69,7 @@ def _why_not(request: Request, now: float) -> str:
 def _perform(desk: Desk, work: Work, artifact: Artifact, executor: str, *, content: Content, kept: Kept) -> bool:
     if executor == "publish":
         return _publish(desk, work, content, kept)
-    return _give(work, artifact, content, role=str(content.fields.get("role", "")) if executor == "grant" else "")
+    return _give(desk, work, artifact, content, role=str(content.fields.get("role", "")) if executor == "grant" else "")
 
 
 def _publish(desk: Desk, work: Work, content: Content, kept: Kept) -> bool:
@@ -72,7 +83,7 @@ def _publish(desk: Desk, work: Work, content: Content, kept: Kept) -> bool:
     return True
 
 
-def _give(work: Work, artifact: Artifact, content: Content, *, role: str) -> bool:
+def _give(desk: Desk, work: Work, artifact: Artifact, content: Content, *, role: str) -> bool:
     """Give somebody a role in the subject; without a role, take theirs."""
     principal = principal_of(content)
     if not principal or not is_artifact(content.subject) or role not in ("", *ROLES):
@@ -80,16 +91,21 @@ def _give(work: Work, artifact: Artifact, content: Content, *, role: str) -> boo
     work.grant(content.subject, principal, role or None)
     what = {"scope": content.subject, "principal": principal, "role": role, "until": content.valid_until or 0}
     work.set_record(artifact, GIVEN, what)
+    desk.given.put(work, artifact.name, what)
     work.audit("access.granted" if role else "access.revoked", DocumentName(content.subject), facts=what)
     return True
 
 
-def take_back(work: Work, artifact: Artifact, before: Request, after: Request) -> None:
-    """Take a role back whose request was revoked or has lapsed."""
+def take_back(desk: Desk, work: Work, artifact: Artifact, before: Request, after: Request) -> None:
+    """Take a role back whose request was revoked or has lapsed; what another request gave them stays."""
     is_over = after.state in {State.REVOKED, State.LAPSED}
     given = artifact.record_section(GIVEN)
     if not is_over or before.state is not State.FULFILLED or not given.get("role"):
         return
-    work.grant(str(given["scope"]), str(given["principal"]), None)
+    scope, principal = str(given["scope"]), str(given["principal"])
+    left = desk.given.role_without(artifact.name, scope, principal)
+    work.grant(scope, principal, left or None)
     work.set_record(artifact, GIVEN, {**given, "role": "", "taken_at": work.now})
-    work.audit("access.revoked", DocumentName(str(given["scope"])), facts={"principal": given["principal"]})
+    desk.given.put(work, artifact.name, {})
+    facts = {"scope": scope, "principal": principal, "role": left}
+    work.audit("access.revoked", DocumentName(scope), facts=facts)

@@ -51,12 +51,16 @@ _STRICT = with_config(ConfigDict(extra="forbid"))
 @_STRICT
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldRule:
-    """A field that a template asks for. `type` is a JSON type."""
+    """A field that a template asks for. `type` is a JSON type.
+
+    `is_scope` says that it is how much is asked for: fewer in a list, or a smaller number, is a narrowing edit.
+    """
 
     type: Literal["string", "number", "boolean", "array", "object"] = "string"
     is_required: bool = True
     options: tuple[str, ...] = ()
     summary: str = ""
+    is_scope: bool = False
 
 
 @_STRICT
@@ -70,6 +74,8 @@ class Template:
             by command how it went (`external`).
         may_time_out_approved: whether a stage that says so may be approved because nobody decided.
         reviews_overrides: who must look at an override afterwards.
+        on_requester_disabled: what becomes of a request when who asks is not active any more: it is held until somebody
+            looks, cancelled, or their manager asks instead.
     """
 
     title: str
@@ -80,6 +86,7 @@ class Template:
     executor: Literal["grant", "revoke", "publish", "external"] = "external"
     may_time_out_approved: bool = False
     reviews_overrides: tuple[str, ...] = ("role:auditor",)
+    on_requester_disabled: Literal["hold", "cancel", "reassign"] = "hold"
     version: int = 1
 
 

@@ -84,6 +84,8 @@ class Deciding(Handling):
         if request.content_hash != content.hash or self.new_writers(artifact, request):
             raise Conflict("somebody is editing it at this moment: look at it again")
         texts = {"reason": reason} if reason else {}
+        if request.stage(decision.stage).wants_signature(decision.requirements):
+            texts["name"] = self.desk.directory.printed_name(decision.actor)
         decided = Decided(at=work.now, by=work.actor.id, decision=decision)
         request = self.desk.record(work, artifact, request, decided, texts=texts)
         if reason:

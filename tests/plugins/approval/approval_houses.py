@@ -160,6 +160,7 @@ async def own(house: House, subject: str, user: str) -> None:
 
 async def assert_replays(house: House, name: str = REQUEST) -> None:
     """The record is the sum of the events in the audit chain."""
+    await house.rooms.journal.flush()  # what the engine does by itself shows before it is in the chain
     mine = [body["facts"] for body in await audit_of(house.rooms) if body.get("artifact") == name and "facts" in body]
     replayed = replay([read_event(facts["event"]) for facts in mine if "event" in facts])
     assert replayed == await request_of(house, name)
@@ -170,6 +171,7 @@ async def reconciled(house: House, name: str = REQUEST) -> None:
     engine = house.engines.runtimes["approvals"].engine
     async with open_artifact(house.rooms, DocumentName(name)) as artifact:
         await engine.reconcile(artifact)
+    await house.rooms.journal.flush()  # the engine may be at it by itself, and have shown what is not durable yet
 
 
 async def publish(house: House, settings: Mapping[str, Any]) -> None:

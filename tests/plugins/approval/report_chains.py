@@ -22,14 +22,12 @@ from tests.plugins.approval.approval_houses import ask
 AUDITOR = "aud"
 
 
-async def report(
-    house: House, name: str, *, user: Any = AUDITOR, form: str = "json", **asked: object
-) -> dict[str, Any]:
+async def report(house: House, name: str, *, user: Any = AUDITOR, form: str = "json", **asked: Any) -> dict[str, Any]:
     """The answer of the command."""
     return await ask(house, "make_report", user=user, report=name, format=form, **asked)
 
 
-async def rows_of(house: House, name: str, **asked: object) -> list[dict[str, Any]]:
+async def rows_of(house: House, name: str, **asked: Any) -> list[dict[str, Any]]:
     """The rows of a report."""
     answer = await report(house, name, **asked)
     found: list[dict[str, Any]] = json.loads(answer["document"])["rows"]
@@ -37,7 +35,7 @@ async def rows_of(house: House, name: str, **asked: object) -> list[dict[str, An
     return found
 
 
-async def totals_of(house: House, name: str, **asked: object) -> dict[str, Any]:
+async def totals_of(house: House, name: str, **asked: Any) -> dict[str, Any]:
     """The totals of a report."""
     found: dict[str, Any] = json.loads((await report(house, name, **asked))["document"])["totals"]
     return found

@@ -464,6 +464,28 @@ async def test_a_grant_ends_when_it_was_to_end_and_when_it_is_revoked(clock: Clo
         await assert_replays(house)
 
 
+async def test_what_two_requests_gave_stays_until_both_are_over(clock: Clock) -> None:
+    """The first ends, and takes nothing of what the second gave; also after a restart."""
+    store = MemoryStore()
+    end = datetime.fromtimestamp(clock.now + 3600, UTC).isoformat()
+    async with open_approvals(store=store, clock=clock) as house:
+        await open_room(house.rooms, SUBJECT, by="max")
+        await publish(house, LOW_RISK)
+        for name, more in ((REQUEST, {"valid_until": end}), ("approval/two", {"justification": "for good"})):
+            await write(house, name, **(GRANT | {"principal": "user:ann"} | more))
+            assert (await ask(house, "submit", user="rita", artifact=name))["state"] == "fulfilled"
+    async with open_approvals(store=store, clock=clock, people=False) as house:
+        clock.now += 3601
+        await reconciled(house)
+        assert await state_of(house) == "lapsed"
+        assert [g.role for g in house.access.grants_in(DocumentName(SUBJECT)) if g.principal == "user:ann"] == [
+            "viewer"
+        ]
+        await ask(house, "revoke", artifact="approval/two", reason="no")
+        assert not [g for g in house.access.grants_in(DocumentName(SUBJECT)) if g.principal == "user:ann"]
+        await assert_replays(house)
+
+
 async def test_a_policy_is_changed_by_an_approved_request_only() -> None:
     async with open_approvals() as house:
         await publish(house, LOW_RISK)

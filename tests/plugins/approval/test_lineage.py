@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
-from referencing import Registry, Resource
+from referencing import Registry
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -55,8 +55,8 @@ def check(facets: dict[str, Any]) -> dict[str, Any]:
     """Return the facet of what belongs into `run.facets`; fail if it does not follow its schema."""
     own = schema(PAGE)
     Draft202012Validator.check_schema(own)
-    resources = [(BASE, Resource.from_contents(RUN_FACET)), (schema_url(PAGE), Resource.from_contents(own))]
-    registry: Registry[Any] = Registry[Any]().with_resources(resources)
+    known: dict[str, Any] = {BASE: RUN_FACET, schema_url(PAGE): own}
+    registry: Registry[Any] = Registry[Any]().with_contents(known.items())
     [(key, facet)] = facets.items()
     assert key == KEY
     Draft202012Validator({"$ref": facet["_schemaURL"]}, registry=registry).validate(facet)

@@ -70,8 +70,8 @@ def chain_of(seed: int, *, requests: int = 3, steps: int = 20) -> list[AuditEntr
 
 
 def made(name: str, entries: list[AuditEntry], **asked: Any) -> Document:
-    person = {"person": "ann"} if name == "data_subject" else {}
-    return build(Query(report=name, as_of=1e6, **person, **asked), entries, seal=None)
+    person = "ann" if name == "data_subject" else ""
+    return build(Query(report=name, as_of=1e6, person=person, **asked), entries, seal=None)
 
 
 @settings(max_examples=20, deadline=None)

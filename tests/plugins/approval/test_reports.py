@@ -274,6 +274,7 @@ async def test_access_that_lapsed_is_not_active_past_its_end(clock: Clock) -> No
         await reconciled(house)
         [row] = await rows_of(house, "access_grants")
         assert (row["is_active"], row["is_active_past_end"], row["ended_how"]) == (False, False, "lapsed")
+        assert row["ended_request"] == REQUEST
         assert (await totals_of(house, "access_grants"))["active_past_end"] == 0
 
 

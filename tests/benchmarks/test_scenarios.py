@@ -68,7 +68,7 @@ def pasted(size_bytes: int) -> bytes:
     return doc.get_update()
 
 
-@pytest.mark.parametrize(("name", "dialect"), zip(RUNS, cycle(["quorate-h", "quorate-y"]), strict=False))
+@pytest.mark.parametrize(("name", "dialect"), list(zip(RUNS, cycle(["quorate-h", "quorate-y"]), strict=False)))
 async def test_a_scenario_runs_and_everybody_has_everything(name: str, dialect: str) -> None:
     figures = await RUNS[name](BY_NAME[dialect])
 

@@ -29,6 +29,8 @@ from quorate_plugins.approval.conditions import (
 )
 
 FRAME_QUESTIONS = 200
+MOST_REFUSED = 20
+"""After so many that cannot be asked others get their turn: facts are refused only when all of them were looked at."""
 FRAME_BYTES = 64 * 1024
 """A frame that has so many bytes takes no further question: what is encoded at once is small."""
 QUESTION_SECONDS = 0.25
@@ -122,15 +124,16 @@ class _Round:
 
     def next_frame(self) -> _Frame:
         """Take the next questions, at most 200. Those that cannot be asked are answered here; perhaps all of them."""
-        frame = _Frame()
+        frame, refused = _Frame(), 0
         for _ in range(min(FRAME_QUESTIONS, len(self._waiting))):
-            if frame.is_full:
+            if frame.is_full or refused == MOST_REFUSED:
                 break
             place = self._waiting.popleft()
             try:
                 frame.add(place, self._questions[place])
             except ConditionRefused as refusal:
                 self.fail(place, str(refusal))
+                refused += 1
         return frame
 
     def answer(self, place: int, answered: object) -> None:

@@ -270,7 +270,7 @@ class Desk:
         places: list[tuple[str, str]] = []
         for number, (key, (content, requester)) in enumerate(asked.items(), 1):
             if number % AT_ONCE == 0:
-                await asyncio.sleep(0)  # the facts of a thousand requests would keep everybody waiting
+                await asyncio.sleep(0)  # a thousand of them would keep everybody waiting
             risky = replace(content, risk=content.risk or policies.template(content.type).risk)
             facts = risky.facts(self.directory, requester, self.owners_of(content.subject), now)
             for source in conditions_of(policies, content.type, now):
@@ -284,7 +284,12 @@ class Desk:
 
             return rule_on(policies, content.type, now, holds)
 
-        return {key: ruling(key, content) for key, (content, _) in asked.items()}
+        rulings: dict[str, Ruling] = {}
+        for number, (key, (content, _)) in enumerate(asked.items(), 1):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+            rulings[key] = ruling(key, content)
+        return rulings
 
     def ruled_pools(self, ruling: Ruling, parties: Parties) -> Pools:
         """Return the pools of a ruling: whether each requirement applies is in them."""

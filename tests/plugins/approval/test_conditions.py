@@ -8,8 +8,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from types import MappingProxyType
-from typing import Any
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, cast
 
 import cel
 import celpy
@@ -31,6 +31,11 @@ from quorate_plugins.approval.conditions import (
     check_condition,
     check_facts,
 )
+from quorate_plugins.approval.contents import Content
+from quorate_plugins.approval.desk import Desk
+from quorate_plugins.approval.policies import PolicySet, read_policy
+from quorate_plugins.approval.templates import DEFAULTS
+from quorate_server.hooks import Server
 
 LONG_TEXTS: dict[str, object] = {"request": {"texts": ["a" * 2_000] * 200}}
 DEAR = "request.texts.all(x, request.texts.all(y, (x + y).matches('^(a|aa|aaa)*$')))"
@@ -584,3 +589,40 @@ async def test_a_process_whose_server_is_gone_ends_by_itself() -> None:
     process.stdin.write(b"\x00\x00\x00\xff{")  # and within a frame
     process.stdin.close()
     assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
+async def test_the_rulings_on_a_thousand_requests_leave_everybody_their_turn() -> None:
+    """However large their facts are, and however many of them are refused, others come in between, again and again."""
+    desk = Desk()
+    desk.server = cast("Server", SimpleNamespace(principals_with=lambda *_: ()))
+    rules = {f"r{n}": {"effect": "forbid", "when": f"request.fields.n == {n}"} for n in range(3)}
+    policies = PolicySet(version=1, policies={"p": read_policy({"rules": rules})}, defaults=DEFAULTS)
+    turns = 0
+    is_over = False
+
+    async def others() -> None:
+        nonlocal turns
+        while not is_over:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with ConditionPool() as pool:
+        desk._conditions = pool
+        for size in (3, 400):
+            asked = {str(number): (content_of(number, size), "rita") for number in range(1000)}
+            turns, is_over = 0, False
+            watching = asyncio.create_task(others())
+            rulings = await desk.rule_all(asked, policies, 0.0)
+            is_over = True
+            await watching
+            assert len(rulings) == 1000
+            assert turns > 40
+
+
+def content_of(number: int, size: int) -> Content:
+    fields: dict[str, object] = {f"k{each}": "v" * 60 for each in range(size)} | {"n": number}
+    return Content(
+        hash=str(number), parts={f"fields/{key}": value for key, value in fields.items()}, title="",
+        type="schema_change", subject="text/a", subject_version="", priority="normal", risk="low", beneficiaries=(),
+        valid_until=None, fields=fields,
+    )  # fmt: skip

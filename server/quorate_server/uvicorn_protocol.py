@@ -18,11 +18,22 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame
 from websockets.http11 import Request
+from websockets.protocol import State
 
 from quorate_protocol.closing import CloseCode
 from quorate_server.channels import EXTENSION, OVERFLOW_GRACE_SECONDS, MessageHandler
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform for which the library has no compiled part
+    from websockets.utils import apply_mask
+
 _ABNORMAL = 1006
+_PLAIN = 0x82
+_MASKED = 0x80
+_KEY_BYTES = 4
+_LEAST_FRAME = 2 + _KEY_BYTES
+_TWO_BYTES_MORE = 126
 _BAD_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -143,11 +154,46 @@ class FramesProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer a handshake that cannot be read, such as one with an endless URL, instead of keeping it."""
-        super().data_received(data)
+        rest = self._receive_plain(data)
+        if not rest:
+            return
+        super().data_received(rest)
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             self.handshake_initiated = self.handshake_complete = self.close_sent = True
             self.transport.write(_BAD_HANDSHAKE)
             self.transport.close()
+
+    def _receive_plain(self, data: bytes) -> bytes:
+        """Deliver the plain messages that `data` begins with, and return what is left for the library's parser.
+
+        A plain message is one whole binary frame of less than 64 KiB, not compressed: what editors send. By profile,
+        the library's way to it was a quarter of all that an update costs a busy server.
+        """
+        start, size = 0, len(data)
+        # RFC 6455 section 5.2: FIN and opcode, mask bit and length, key, payload.
+        while size - start >= _LEAST_FRAME and data[start] == _PLAIN and self._is_between_messages():
+            length, at = data[start + 1] - _MASKED, start + 2
+            if length == _TWO_BYTES_MORE:
+                length, at = int.from_bytes(data[at : at + 2], "big"), at + 2
+            elif not 0 <= length < _TWO_BYTES_MORE:
+                break
+            end = at + _KEY_BYTES + length
+            if end > size or length > (self.conn.max_message_size or length):
+                break
+            self._deliver(apply_mask(data[at + _KEY_BYTES : end], data[at : at + _KEY_BYTES]))
+            start = end
+        return data[start:] if start else data
+
+    def _is_between_messages(self) -> bool:
+        """Whether the library is in the middle of nothing, and the application takes messages by callback."""
+        conn = self.conn
+        return (
+            self._on_message is not None
+            and not self.close_sent
+            and conn.state is State.OPEN
+            and conn.current_size is None
+            and not conn.reader.buffer
+        )
 
     def handle_connect(self, event: Request) -> None:
         """Offer the extension in the scope; the application's task starts after this returns."""

@@ -36,7 +36,7 @@ from quorate_plugins.approval.commands import (
 from quorate_plugins.approval.contents import Content
 from quorate_plugins.approval.directory import Delegation, finds_circle
 from quorate_plugins.approval.evaluator import RequirementResult
-from quorate_plugins.approval.handling import EVERYTHING, Handling, info
+from quorate_plugins.approval.handling import EVERYTHING, Handling, Visible, info
 from quorate_plugins.approval.notifications.preferences import read_preferences
 from quorate_plugins.approval.policies import PRIORITIES, TYPES, Ruling, Template
 from quorate_plugins.approval.requests import (
@@ -134,36 +134,58 @@ class Administering(Handling):
     # Delegations
 
     async def delegate(self, call: Call, command: Delegate) -> DelegationInfo:
-        """Have somebody decide for somebody else for a while."""
+        """Have somebody decide for somebody else for a while, or on one request."""
+        if command.artifact:
+            async with Visible(call, command.artifact) as artifact:
+                return await self._delegate(call, command, artifact)
+        return await self._delegate(call, command, None)
+
+    async def _delegate(self, call: Call, command: Delegate, artifact: Artifact | None) -> DelegationInfo:
         principal = command.principal or call.user.id
         if principal != call.user.id:
             call.require(Action.ADMINISTER, EVERYTHING)
 
         def decide(work: Work) -> DelegationInfo:
+            request = None if artifact is None else self._handed_over(artifact, principal)
             start = work.now if command.valid_from is None else command.valid_from
-            if not start < command.valid_to <= start + LONGEST_DELEGATION or command.valid_to <= work.now:
+            end = _end_of(command, request, start)
+            if not start < end <= start + LONGEST_DELEGATION or end <= work.now:
                 raise Conflict("a delegation ends after it begins, in the future, and within a year")
             delegation = Delegation(
                 id=f"dg{secrets.token_hex(8)}",
                 principal=principal,
                 delegate=command.delegate,
                 valid_from=start,
-                valid_to=command.valid_to,
+                valid_to=end,
                 created_by=call.user.id,
                 types=frozenset(command.types),
                 prefix=command.prefix,
                 most_risk=command.most_risk,
+                request=command.artifact,
                 is_out_of_office=command.is_out_of_office,
             )
             self._check(delegation)
             self.desk.put_delegation(work, delegation)
             made.append(delegation)
+            if artifact is not None and request is not None:
+                self.desk.tell_of_delegation(work, artifact, request, delegation)
             return _delegation_info(delegation)
 
         made: list[Delegation] = []
         answer = await call.transact(decide)
         self.desk.directory.delegations |= {each.id: each for each in made}
         return answer
+
+    def _handed_over(self, artifact: Artifact, principal: str) -> Request:
+        """Return the request that somebody hands over.
+
+        Raises:
+            Conflict: they are not asked to decide on it now.
+        """
+        request = self.desk.find(artifact)
+        if request is None or not self._waiting(artifact.name, request, principal, ""):
+            raise Conflict(f"{artifact.name!r} does not wait for a decision of {principal}")
+        return request
 
     def _check(self, delegation: Delegation) -> None:
         directory = self.desk.directory
@@ -269,11 +291,15 @@ class Administering(Handling):
             if request.state is State.PENDING:
                 items += self._waiting(name, request, call.user.id, "")
                 for each in self.desk.directory.delegations_to(call.user.id):
-                    why_not = each.why_not(at=now, type_=request.type, subject=request.subject, risk=request.risk)
-                    if not why_not:
+                    if not self._why_not(each, name, request, now):
                         items += self._waiting(name, request, call.user.id, each.principal)
         items.sort(key=lambda each: (-_rank(PRIORITIES, each.priority), each.due_at or now * 2, each.artifact))
         return Inbox(items=tuple(items))
+
+    @staticmethod
+    def _why_not(delegation: Delegation, name: str, request: Request, now: float) -> str:
+        """Return why a delegation is of no use for a request; empty when it is."""
+        return delegation.why_not(at=now, request=name, type_=request.type, subject=request.subject, risk=request.risk)
 
     def _waiting(self, name: str, request: Request, actor: str, on_behalf_of: str) -> list[InboxItem]:
         principal = on_behalf_of or actor
@@ -328,6 +354,19 @@ _ASKED = frozenset({State.PENDING, State.CHANGES_REQUESTED})
 def _with(request: Request) -> tuple[str, ...]:
     """Return who wrote in a request, and who asked for it so far."""
     return (*request.contributors, request.requester)
+
+
+def _end_of(command: Delegate, request: Request | None, start: float) -> float:
+    """Return when a delegation ends: for one request, when that does, if nothing else is said.
+
+    Raises:
+        Conflict: it is for more than one request, and nobody said when it ends.
+    """
+    if command.valid_to is not None:
+        return command.valid_to
+    if request is None:
+        raise Conflict("a delegation that is not for one request says when it ends (`valid_to`)")
+    return start + LONGEST_DELEGATION if request.deadline_at is None else request.deadline_at
 
 
 def _may_decide(run: StageRun, principal: str, actor: str) -> bool:

@@ -162,19 +162,29 @@ def notices_command(**given: object) -> None:
 
 @approvals.command("delegate")
 @click.argument("delegate")
-@click.option("--until", required=True, help="The end: 2026-12-24T18:00+01:00, or 8h, 14d, 2w from now.")
+@click.option("--until", help="The end: 2026-12-24T18:00+01:00, or 8h, 14d, 2w from now; that of --request without it.")
+@click.option("--request", "artifact", default="", help="Only decisions on this request.")
 @click.option("--for", "principal", default="", help="Whose decisions, if not yours; for administrators.")
 @click.option("--prefix", default="", help="Only about subjects whose names begin so.")
 @click.option("--type", "types", multiple=True, help="Only requests of this type; may be given several times.")
 @click.option("--most-risk", default="", help="Only up to this risk.")
 @_asking
 def delegate_command(
-    *, delegate: str, until: str, principal: str, prefix: str, types: tuple[str, ...], most_risk: str, **given: object
+    *,
+    delegate: str,
+    until: str | None,
+    artifact: str,
+    principal: str,
+    prefix: str,
+    types: tuple[str, ...],
+    most_risk: str,
+    **given: object,
 ) -> None:
-    """Have DELEGATE decide in your stead until a time."""
+    """Have DELEGATE decide in your stead until a time, or on one request."""
     values = {
         "delegate": delegate,
-        "valid_to": parse_time(until, time.time()),
+        "artifact": artifact,
+        "valid_to": None if until is None else parse_time(until, time.time()),
         "principal": principal,
         "prefix": prefix,
         "types": list(types),

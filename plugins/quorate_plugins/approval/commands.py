@@ -77,10 +77,11 @@ class PutPeople(Command):
 
 
 class Delegate(Command):
-    """Have somebody else decide for a while; an administrator may say so for others."""
+    """Have somebody else decide for a while, or on one request; an administrator may say so for others."""
 
     delegate: Id
-    valid_to: Time
+    artifact: Annotated[str, Field(max_length=256, description="The only request that it is for")] = ""
+    valid_to: Time | None = None
     valid_from: Time | None = None
     principal: Annotated[str, Field(max_length=256)] = ""
     types: Annotated[tuple[str, ...], Field(max_length=12)] = ()

@@ -37,6 +37,7 @@ class Attempt:
     has_reason: bool
     at: float
     via: str
+    artifact: str = ""
     on_behalf_of: str = ""
     stage: str = ""
     requirements: tuple[str, ...] = ()
@@ -166,7 +167,9 @@ def _delegation(request: Request, attempt: Attempt, directory: Directory) -> Del
 
 
 def _why_not(delegation: Delegation, request: Request, attempt: Attempt, directory: Directory) -> str:
-    why = delegation.why_not(at=attempt.at, type_=request.type, subject=request.subject, risk=request.risk)
+    why = delegation.why_not(
+        at=attempt.at, request=attempt.artifact, type_=request.type, subject=request.subject, risk=request.risk
+    )
     return why or ("" if directory.is_active(delegation.principal) else "principal_inactive")
 
 

@@ -65,7 +65,7 @@ class Subject:
 def notice_of(telling: Telling, about: Subject) -> Notice:
     """Return what somebody is told."""
     request, decision = about.request, telling.decision
-    by = decision.actor if decision else request.resolved_by
+    by = decision.actor if decision else telling.by or request.resolved_by
     told = json.dumps([about.name, request.version, telling.stage, telling.person])
     return Notice(
         key=f"{telling.event}.{hashlib.sha256(told.encode()).hexdigest()[:KEY_CHARACTERS]}",

@@ -158,6 +158,11 @@ class Desk:
             work.publish(f"approval.{request.state}", artifact, facts)
         return request
 
+    def tell_of_delegation(self, work: Work, artifact: Artifact, request: Request, delegation: Delegation) -> None:
+        """Have somebody told that a request was handed over to them, in the same transaction."""
+        told = Telling(person=delegation.delegate, event="delegated", by=delegation.principal)
+        self._tell(work, artifact, [told], request)
+
     def _tell(self, work: Work, artifact: Artifact, told: Sequence[Telling], request: Request) -> None:
         """Have people told of what happened, in the same transaction."""
         if not told:

@@ -39,7 +39,8 @@ RISKS = ("low", "medium", "high", "critical")
 class Delegation:
     """That somebody decides for somebody else for a while. Times are in seconds since the epoch.
 
-    Without `types`, `prefix` or `most_risk` it is for all types, subjects and risks. It is never handed on.
+    Without `types`, `prefix` or `most_risk` it is for all types, subjects and risks, and with `request`, an artifact,
+    for decisions on that one only. It is never handed on.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Delegation:
     types: Annotated[frozenset[str], SORTED] = frozenset()
     prefix: str = ""
     most_risk: str = ""
+    request: str = ""
     is_out_of_office: bool = False
     revoked_at: float | None = None
 
@@ -67,7 +69,7 @@ class Delegation:
         """Whether both are valid at some moment."""
         return max(self.valid_from, other.valid_from) < min(self.ends_at, other.ends_at)
 
-    def why_not(self, *, at: float, type_: str, subject: str, risk: str) -> str:
+    def why_not(self, *, at: float, request: str, type_: str, subject: str, risk: str) -> str:
         """Return why it is of no use for a request at a moment; empty when it is."""
         if self._is_revoked_at(at):
             return "revoked"
@@ -75,7 +77,8 @@ class Delegation:
             return "not_yet_valid"
         if at >= self.valid_to:
             return "expired"
-        return "" if self._covers(type_, subject) and self._bears(risk) else "out_of_scope"
+        is_meant = self.request in ("", request)
+        return "" if is_meant and self._covers(type_, subject) and self._bears(risk) else "out_of_scope"
 
     def _covers(self, type_: str, subject: str) -> bool:
         return (not self.types or type_ in self.types) and subject.startswith(self.prefix)

@@ -33,12 +33,13 @@ OUTCOMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
-    """That somebody is told something. `decision` is the one that led there, if one did; `stage` what it is about."""
+    """That somebody is told something about a `stage`, because of a `decision`, or by somebody (`by`)."""
 
     person: str
     event: str
     stage: str = ""
     decision: Decision | None = None
+    by: str = ""
 
 
 def tellings(before: Request | None, after: Request, event: Event, *, reviewers: Collection[str] = ()) -> list[Telling]:

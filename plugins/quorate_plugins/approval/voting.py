@@ -59,6 +59,7 @@ class Deciding(Handling):
             has_reason=bool(command.reason.strip()),
             at=0.0,
             via=call.via,
+            artifact=command.artifact,
             on_behalf_of=command.on_behalf_of,
             stage=command.stage,
             requirements=command.requirements,

@@ -103,7 +103,7 @@ def hand(principal: str, delegate: str, start: float = 0, end: float = 2 * NOW, 
 
 
 def why(delegation: Delegation, *, at: float = NOW, risk: str = "medium", subject: str = "db/prod") -> str:
-    return delegation.why_not(at=at, type_="access_grant", subject=subject, risk=risk)
+    return delegation.why_not(request="approval/one", at=at, type_="access_grant", subject=subject, risk=risk)
 
 
 def test_when_a_delegation_is_valid() -> None:

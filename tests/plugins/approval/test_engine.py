@@ -267,6 +267,25 @@ async def test_a_delegate_decides_for_somebody_and_takes_nothing_from_others() -
         await assert_replays(house)
 
 
+async def test_one_request_is_handed_over_and_no_other() -> None:
+    async with open_approvals() as house:
+        await submit(house)
+        await submit(house, "approval/two", change="other")
+        with pytest.raises(Conflict, match="does not wait for a decision of max"):
+            await ask(house, "delegate", user="max", delegate="gov", artifact=REQUEST)
+        with pytest.raises(Conflict, match="says when it ends"):
+            await ask(house, "delegate", user="sam", delegate="gov")
+        given = await ask(house, "delegate", user="sam", delegate="gov", artifact=REQUEST)
+        assert given["valid_to"] == (await request_of(house)).deadline_at
+        told = (await ask(house, "notices", user="gov"))["notices"]
+        assert [(each["event"], each["request"], each["by"]) for each in told] == [("delegated", REQUEST, "sam")]
+        items = (await ask(house, "inbox", user="gov"))["items"]
+        assert [(each["artifact"], each["on_behalf_of"]) for each in items] == [(REQUEST, "sam")]
+        await decide(house, "gov", on_behalf_of="sam")
+        await refused("delegation-invalid", decide(house, "gov", name="approval/two", on_behalf_of="sam"))
+        await assert_replays(house)
+
+
 async def test_a_delegation_has_its_time_its_scope_and_no_circle() -> None:
     async with open_approvals() as house:
         await submit(house)

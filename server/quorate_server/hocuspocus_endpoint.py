@@ -72,6 +72,8 @@ class HocuspocusConnection(Connection):
         super().__init__(house, scope, receive, send)
         self._protocol = hocuspocus.HocuspocusConnection(house.limits)
         self._documents: dict[str, _Open] = {}
+        self._opening = 0
+        """How many documents are being opened for somebody who has proved who they are."""
         self._deadline = asyncio.get_running_loop().call_later(
             house.limits.handshake_seconds, self._on_handshake_deadline
         )
@@ -157,7 +159,11 @@ class HocuspocusConnection(Connection):
             if event.is_refresh:
                 self._refresh(address, user)
             else:
-                await self._open(event, user)
+                self._opening += 1
+                try:
+                    await self._open(event, user)
+                finally:
+                    self._opening -= 1
         except Refused as cause:
             self._deny(address, cause)
         except Unavailable as cause:
@@ -243,8 +249,12 @@ class HocuspocusConnection(Connection):
             document.room.leave(document.session)
 
     def _on_handshake_deadline(self) -> None:
-        if not self._protocol.is_authenticated:
-            limit = self.house.limits.handshake_seconds
+        if self._protocol.is_authenticated:
+            return
+        limit = self.house.limits.handshake_seconds
+        if self._opening:  # the time is ours: nobody is sent away because the database is slow
+            self._deadline = asyncio.get_running_loop().call_later(limit, self._on_handshake_deadline)
+        else:
             self.fail(LimitExceeded("handshake_seconds", limit, limit))
 
     def _send_protocol_frames(self) -> None:

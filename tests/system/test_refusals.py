@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from quorate_server.tokens import sign_token
-from tests.system.peers import DIALECTS, Peer, YWebSocketPeer, until
+from tests.system.peers import DIALECTS, HocuspocusPeer, Peer, YWebSocketPeer, until
 from tests.system.servers import SECRET, ServerProcess, token_for
 
 
@@ -129,6 +131,20 @@ async def test_a_socket_that_never_authenticates_is_closed(tmp_path: Path) -> No
     async with ServerProcess(tmp_path, environment=environment) as server:
         async with connect(f"{server.websocket_url}/hocuspocus") as socket:
             assert await closed_with(socket) == 4408
+
+
+async def test_the_deadline_of_the_handshake_does_not_count_the_time_of_the_server(tmp_path: Path) -> None:
+    """Whoever is waiting for a document to be created has said all there is to say."""
+    environment = {"QUORATE_HANDSHAKE_SECONDS": "0.3"}
+    async with ServerProcess(tmp_path, environment=environment) as server:
+        with closing(sqlite3.connect(tmp_path / "quorate.db", isolation_level=None, timeout=10)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            peer = await HocuspocusPeer(server.websocket_url, "text/new", token_for("anna")).connect()
+            await asyncio.sleep(1.2)
+            assert (peer.close_code, peer.is_synced) == (None, False)
+            other.execute("ROLLBACK")
+        await until(lambda: peer.is_synced, "opened at last")
+        await peer.close()
 
 
 async def test_a_flood_before_authentication_is_closed(shared_server: ServerProcess) -> None:

@@ -30,6 +30,7 @@ from quorate_storage.act_stores import Attribution
 from quorate_storage.acts import Act, SetAside
 from quorate_storage.batches import batch_of
 from quorate_storage.databases import Database, SqlSettings
+from quorate_storage.grouped_writes import GroupedWrites
 from quorate_storage.postgres import PostgresDatabase
 from quorate_storage.sql_acts import SqlActs, with_act
 from quorate_storage.sqlite import SqliteDatabase
@@ -54,6 +55,7 @@ class SqlStore(SqlActs, Store):
 
     def __init__(self, url: str | URL, settings: SqlSettings | None = None) -> None:
         self._database = _database_of(make_url(url), settings or SqlSettings())
+        self._creations = GroupedWrites[Document](self._database)
 
     async def __aenter__(self) -> Self:
         """Connect and bring the schema up to date."""
@@ -89,7 +91,7 @@ class SqlStore(SqlActs, Store):
         """See `Store.create`."""
         new = catalogue_rows.NewDocument(name=name, kind=kind, by=by, at=at, seed=seed)
         work = partial(catalogue_rows.create_document, new=new, lease=lease)
-        return await self._database.write(with_act(work, act, at))
+        return await self._creations.run(with_act(work, act, at))
 
     async def find(self, name: DocumentName) -> Document | None:
         """See `Store.find`."""

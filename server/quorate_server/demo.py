@@ -69,9 +69,15 @@ def demo_routes(settings: Settings, *, names_from: Path | None) -> list[BaseRout
 
 
 async def set_up(quorate: Quorate, folder: Path | None) -> None:
-    """Create the artifacts of a folder and give its commands, as the demo's owner; what was done before stays done."""
+    """Create the artifacts of a folder and give its commands, as the demo's owner.
+
+    A workspace that has them is left as people made it, whatever they have changed since.
+    """
     house = quorate.house
     owner = User(id=UserId(PEOPLE[0].id), name=PEOPLE[0].name, role=PEOPLE[0].role)
+    names = [DocumentName(name) for name in seeded_artifacts(folder)]
+    if names and all([await house.rooms.store.find(name) is not None for name in names]):
+        return
     for name in (*seeded_names(folder), *seeded_artifacts(folder)):
         await house.rooms.open(DocumentName(name), owner, may_create=True)
     for number, command in enumerate(seeded_commands(folder), 1):

@@ -18,6 +18,7 @@ from typing import BinaryIO, Protocol, cast
 
 import click
 
+from quorate_server.errors import SettingsError
 from quorate_storage.audit_export import ExportedEvent, read_export
 from quorate_storage.audit_rows import LoggedEvent, parse_body
 
@@ -48,10 +49,16 @@ def installed_replays() -> Mapping[str, Callable[[], AuditReplay]]:
     """Return what makes the replays that are installed, by name.
 
     Raises:
-        Exception: whatever one raised that cannot be loaded.
+        SettingsError: one cannot be loaded: without it a verification would not say all.
     """
-    found = metadata.entry_points(group=REPLAYS)
-    return {point.name: cast("Callable[[], AuditReplay]", point.load()) for point in found}
+    return {point.name: _replay_of(point) for point in metadata.entry_points(group=REPLAYS)}
+
+
+def _replay_of(point: metadata.EntryPoint) -> Callable[[], AuditReplay]:
+    try:
+        return cast("Callable[[], AuditReplay]", point.load())
+    except Exception as error:
+        raise SettingsError(f"the replay of the plugin {point.name!r} cannot be loaded: {error}") from error
 
 
 def read_audit_export(file: BinaryIO) -> Iterator[AuditEntry]:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from quorate_server import extensions
 from quorate_server.cli import quorate
+from quorate_server.errors import SettingsError
 from quorate_server.hooks import LoggedEvent
 
 
@@ -78,6 +79,12 @@ def test_a_command_that_cannot_be_loaded_says_so_and_harms_no_other(
     assert code == 0
     assert "Cannot be loaded" in listed
     assert run("greet", "Ann") == (0, "Hello Ann\n")
+
+
+def test_a_replay_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, extensions.REPLAYS, broken="no_such_module:Replay")
+    with pytest.raises(SettingsError, match="the replay of the plugin 'broken' cannot be loaded"):
+        extensions.installed_replays()
 
 
 def test_replays_read_the_events_once_and_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,22 @@ def test_an_emergency_is_overridden_and_then_reviewed(demo: Demo) -> None:
     assert overridden["state"] == "overridden"
     reviewed = demo.give("ravi", "review_override", artifact=EMERGENCY, reason="It was; security agrees.")
     assert reviewed["state"] == "overridden"
+
+
+def test_a_workspace_that_is_there_is_left_as_people_made_it(demo: Demo, tmp_path: Path) -> None:
+    """Also when the server has long forgotten which commands it was given at its first start."""
+    first = Demo(tmp_path)
+    first.give("amara", "put_people", people=[{"id": "mei", "name": "Mei", "roles": []}])
+    first.stop()
+    with closing(sqlite3.connect(tmp_path / "quorate.db")) as database, database:
+        database.execute("DELETE FROM replies")
+    second = Demo(tmp_path)
+    asked = second.give("jonas", "submit", artifact=SCHEMA)
+    assert asked["state"] == "pending"
+    security = second.give("amara", "explain", artifact=SCHEMA)["stages"][1]
+    assert security["state"] == "blocked"
+    assert "mei" not in str(second.give("mei", "inbox"))
+    second.stop()
 
 
 def test_the_sample_policy_holds_and_says_what_a_draft_would_change(demo: Demo) -> None:

@@ -8,6 +8,7 @@ goes there once, as one function, and finds SQLAlchemy's own synchronous connect
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 Result = TypeVar("Result")
 
+PAUSE_SECONDS = 0.02
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 
 
@@ -45,7 +47,8 @@ class SqliteConnection:
         driver._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does it
         await driver
         try:
-            return SqliteConnection(driver, await _on_thread(driver, _connect, driver._conn, begin))  # noqa: SLF001
+            connection = await _on_thread(driver, _connect, driver._conn, begin, busy_seconds)  # noqa: SLF001
+            return SqliteConnection(driver, connection)
         except BaseException:
             await driver.close()
             raise
@@ -72,7 +75,7 @@ async def _on_thread(driver: Any, function: Callable[..., Result], *arguments: o
     return result
 
 
-def _connect(raw: sqlite3.Connection, begin: str) -> Connection:
+def _connect(raw: sqlite3.Connection, begin: str, busy_seconds: float) -> Connection:
     engine = create_engine(
         "sqlite://",
         creator=lambda: raw,
@@ -85,8 +88,22 @@ def _connect(raw: sqlite3.Connection, begin: str) -> Connection:
 
     event.listen(engine, "begin", start)
     for pragma in PRAGMAS:
-        raw.execute(f"PRAGMA {pragma}")
+        _set_pragma(raw, pragma, busy_seconds)
     return engine.connect()
+
+
+def _set_pragma(raw: sqlite3.Connection, pragma: str, busy_seconds: float) -> None:
+    """Set a pragma; the first change to the write-ahead log does not wait for others who make it, so we do."""
+    until = time.monotonic() + busy_seconds
+    while True:
+        try:
+            raw.execute(f"PRAGMA {pragma}")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
 
 
 def _in_transaction(connection: Connection, work: Callable[[Connection], Result]) -> Result:

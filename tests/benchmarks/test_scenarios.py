@@ -68,7 +68,17 @@ def pasted(size_bytes: int) -> bytes:
     return doc.get_update()
 
 
-@pytest.mark.parametrize(("name", "dialect"), list(zip(RUNS, cycle(["quorate-h", "quorate-y"]), strict=False)))
+SLOW = {"steady", "documents", "idle", "storm of those who hold it", "size", "soak"}
+"""What starts a server of its own and takes seconds to say little more than the others do."""
+
+
+@pytest.mark.parametrize(
+    ("name", "dialect"),
+    [
+        pytest.param(name, dialect, marks=[pytest.mark.soak] if name in SLOW else [])
+        for name, dialect in zip(RUNS, cycle(["quorate-h", "quorate-y"]), strict=False)
+    ],
+)
 async def test_a_scenario_runs_and_everybody_has_everything(name: str, dialect: str) -> None:
     figures = await RUNS[name](BY_NAME[dialect])
 

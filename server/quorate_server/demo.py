@@ -78,8 +78,8 @@ async def set_up(quorate: Quorate, folder: Path | None) -> None:
     names = [DocumentName(name) for name in seeded_artifacts(folder)]
     if names and all([await house.rooms.store.find(name) is not None for name in names]):
         return
-    for name in (*seeded_names(folder), *seeded_artifacts(folder)):
-        await house.rooms.open(DocumentName(name), owner, may_create=True)
+    for name in (*map(DocumentName, seeded_names(folder)), *names):
+        await house.rooms.open(name, owner, may_create=True)
     for number, command in enumerate(seeded_commands(folder), 1):
         async with asyncio.timeout(SET_UP_SECONDS):
             while True:

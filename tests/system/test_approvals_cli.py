@@ -188,6 +188,11 @@ def test_a_time_is_a_moment_or_so_long_from_now(text: str, seconds: float) -> No
     assert parse_time(text, NOW) == seconds
 
 
+def test_a_span_can_lie_in_the_past_and_a_moment_stays_where_it_is() -> None:
+    assert parse_time("8h", NOW, way=-1) == NOW - 28800
+    assert parse_time("20270115T090000+0100", NOW, way=-1) == NOW
+
+
 @pytest.mark.parametrize("text", ["", "soon", "2027-01-15", "8x", "-3d"])
 def test_a_time_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(Conflict, match="expected a time"):

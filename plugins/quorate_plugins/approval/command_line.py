@@ -251,7 +251,7 @@ def report_command(
     From an export it is the same report, but nothing vouches for the events: verify the export first.
     """
     now = time.time()
-    since, until = (parse_past(asked[key], now) for key in ("since", "until"))
+    since, until = (text and parse_time(text, now, way=-1) for text in (asked["since"], asked["until"]))
     values = {"since": since, "until": until, "person": asked["person"] or ""}
     if log is not None:
         document, seal = _report_from(log, Query(report=name, as_of=now, **values), form)  # type: ignore[arg-type]
@@ -340,15 +340,17 @@ INBOX = ("due_at", "risk", "priority", "artifact", "stage", "requester", "on_beh
 NOTICES = ("at", "event", "request", "title", "state", "by")
 
 
-def parse_time(text: str, now: float) -> float:
+def parse_time(text: str, now: float, *, way: int = 1) -> float:
     """Return the seconds since the epoch of a time with its offset, or of so many hours, days or weeks from now.
+
+    With a `way` of -1 they are so many ago.
 
     Raises:
         Conflict: it is neither.
     """
     span = re.fullmatch(r"(\d+)([hdw])", text.strip())
     if span is not None:
-        return now + int(span[1]) * SECONDS[span[2]]
+        return now + way * int(span[1]) * SECONDS[span[2]]
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -356,15 +358,6 @@ def parse_time(text: str, now: float) -> float:
     if found is None or found.tzinfo is None:
         raise Conflict(f"expected a time like 2026-12-24T18:00+01:00, or 8h, 14d, 2w, not {text!r}")
     return found.timestamp()
-
-
-def parse_past(text: str | None, now: float) -> float | None:
-    """Return the seconds since the epoch of a time with its offset, or of so many hours, days or weeks ago.
-
-    Raises:
-        Conflict: it is neither.
-    """
-    return None if text is None else parse_time(text, now) if "-" in text else 2 * now - parse_time(text, now)
 
 
 def _show_request(answer: Json) -> list[str]:

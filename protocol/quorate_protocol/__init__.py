@@ -8,6 +8,7 @@ therefore stay in their modules. Beneath lie `varints`, `sync`, `contents`, `sta
 
 from quorate_protocol import hocuspocus, y_websocket
 from quorate_protocol.awareness import AwarenessEntry, decode_awareness, encode_awareness
+from quorate_protocol.bursts import is_cut_plain_frame, measure_burst, read_plain_frames, read_updates
 from quorate_protocol.channel import ChannelConnection, ChannelState
 from quorate_protocol.channel_envelopes import (
     CHANNEL_VERSION,
@@ -33,6 +34,7 @@ from quorate_protocol.closing import (
     Dialect,
     close_code,
 )
+from quorate_protocol.deletions import is_inside, ranges_by_client
 from quorate_protocol.dividing import Division, divide
 from quorate_protocol.errors import (
     LimitExceeded,
@@ -170,10 +172,16 @@ __all__ = [
     "encode_state_vector",
     "hocuspocus",
     "is_covered",
+    "is_cut_plain_frame",
+    "is_inside",
+    "measure_burst",
     "measure_update",
     "next_state",
     "parse_document_name",
+    "ranges_by_client",
+    "read_plain_frames",
     "read_sections",
+    "read_updates",
     "split_address",
     "update_ends",
     "y_websocket",

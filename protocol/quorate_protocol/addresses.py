@@ -6,12 +6,12 @@ What the frames mean is in `hocuspocus.py`, which is the only user of this modul
 from collections.abc import Iterator
 from typing import Final
 
-from quorate_protocol.errors import LimitExceeded, NameRefused
+from quorate_protocol.errors import LimitExceeded, MalformedFrame, NameRefused
 from quorate_protocol.ids import DocumentName
 from quorate_protocol.limits import Limits
 from quorate_protocol.names import parse_document_name, split_address
 from quorate_protocol.transitions import AddressState, AddressTrigger, next_state
-from quorate_protocol.varints import not_utf8
+from quorate_protocol.varints import not_utf8, read_var_bytes, write_var_bytes
 
 _QUEUEING: Final = frozenset((AddressState.WAITING, AddressState.AUTHENTICATING))
 
@@ -19,10 +19,12 @@ _QUEUEING: Final = frozenset((AddressState.WAITING, AddressState.AUTHENTICATING)
 class Slot:
     """One address, by the bytes that the peer writes in front of its frames."""
 
-    __slots__ = ("address", "document", "key", "queue", "queued_bytes", "session", "state")
+    __slots__ = ("address", "document", "edit_prefix", "key", "queue", "queued_bytes", "session", "state")
 
     def __init__(self, key: bytes, address: str, document: DocumentName, session: str | None) -> None:
         self.key = key
+        self.edit_prefix = write_var_bytes(key) + b"\x00\x02"
+        """What an edit begins with; the update follows."""
         self.address = address
         self.document = document
         self.session = session
@@ -51,6 +53,14 @@ class AddressBook:
 
     def get(self, key: bytes) -> Slot | None:
         """Return the slot of exactly these bytes."""
+        return self._slots.get(key)
+
+    def find_edited(self, message: bytes) -> Slot | None:
+        """Return the slot of the document that a message may be an edit of."""
+        try:
+            key, _ = read_var_bytes(message, 0)
+        except MalformedFrame:
+            return None
         return self._slots.get(key)
 
     def in_state(self, state: AddressState) -> Iterator[Slot]:

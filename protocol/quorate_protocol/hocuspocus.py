@@ -13,6 +13,7 @@ who it is.
 from typing import Final
 
 from quorate_protocol.addresses import AddressBook, Slot
+from quorate_protocol.bursts import read_updates
 from quorate_protocol.errors import LimitExceeded, LocalProtocolError, MalformedFrame, NameRefused
 from quorate_protocol.hocuspocus_frames import (
     AUTH_TOKEN,
@@ -83,12 +84,14 @@ class HocuspocusConnection:
     instance belongs to one task.
     """
 
-    __slots__ = ("_book", "_limits", "_outgoing")
+    __slots__ = ("_book", "_latest", "_limits", "_outgoing")
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
         self._book = AddressBook(limits)
         self._outgoing: list[bytes] = []
+        self._latest: Slot | None = None
+        """The document of the newest burst: the next is nearly always of the same."""
 
     # Public: what the caller may ask.
 
@@ -141,6 +144,20 @@ class HocuspocusConnection:
         if slot is not None and slot.state is AddressState.ESTABLISHED:
             return [self._receive_open(slot, kind, data, position)]
         return self._receive_closed(slot, key, kind, data, position)
+
+    def receive_burst(self, messages: list[bytes], start: int) -> tuple[str, list[bytes]]:
+        """Read the WebSocket messages from `start` on that hold one edit each of one open document.
+
+        Returns the address and the updates, none when the first message is anything else: that is for
+        `receive_frame`. Never raises.
+        """
+        slot = self._latest
+        if slot is None or not messages[start].startswith(slot.edit_prefix):
+            slot = self._book.find_edited(messages[start])
+            self._latest = slot
+        if slot is None or slot.state is not AddressState.ESTABLISHED:
+            return "", []
+        return slot.address, read_updates(slot.edit_prefix, messages, start, self._limits.frame_bytes)
 
     def frames_to_send(self) -> list[bytes]:
         """Hand out, once and in order, what the peer must be sent: one WebSocket message each."""

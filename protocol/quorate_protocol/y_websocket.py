@@ -6,6 +6,7 @@ clients read no more; several are read, because other clients write them.
 
 from typing import Final
 
+from quorate_protocol.bursts import read_updates
 from quorate_protocol.errors import LimitExceeded
 from quorate_protocol.limits import DEFAULT_LIMITS, Limits
 from quorate_protocol.messages import (
@@ -23,6 +24,7 @@ from quorate_protocol.varints import (
 )
 
 _SYNC: Final = 0
+_UPDATE: Final = b"\x00\x02"
 _AWARENESS: Final = 1
 _AUTH: Final = 2
 _QUERY_AWARENESS: Final = 3
@@ -64,6 +66,13 @@ class YWebSocketConnection:
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._max_frame_bytes = limits.frame_bytes
         self._max_messages = limits.frame_messages
+
+    def receive_burst(self, messages: list[bytes], start: int) -> list[bytes]:
+        """Read the WebSocket messages from `start` on that hold one update each and nothing else; return the updates.
+
+        It ends before the first that is anything else, which is for `receive_frame`, and never raises.
+        """
+        return read_updates(_UPDATE, messages, start, self._max_frame_bytes)
 
     def receive_frame(self, data: bytes) -> list[Event]:
         """Read one WebSocket message, which may hold several of ours.

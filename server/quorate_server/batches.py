@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from quorate_protocol.errors import RemoteProtocolError
 from quorate_protocol.ids import Sequence as LogPlace
-from quorate_protocol.ids import UserId
 from quorate_protocol.updates import measure_update
 from quorate_server.errors import MalformedUpdate, Refused
 from quorate_server.sessions import Session
@@ -50,7 +49,8 @@ class Batch:
     `rows` are written in the transaction of the entries. `relays` go to every session, `acknowledged` are counts of
     updates of a session, `then` runs after both. `otherwise` is told the reason when it never becomes durable.
     `last_place` is the newest place in the log when nothing of the batch needed one. `roots` are the roots that the
-    entries touch, as far as they are known: `None` when they may touch any.
+    entries touch, as far as they are known: `None` when they may touch any. `weight` is how many more edits
+    than entries there are in it.
     """
 
     entries: list[LogEntry] = field(default_factory=list[LogEntry])
@@ -62,6 +62,14 @@ class Batch:
     otherwise: list[Failure] = field(default_factory=list[Failure])
     last_place: int = 0
     roots: frozenset[str] | None = frozenset()
+    weight: int = 0
+
+    def add(self, entry: LogEntry, session: Session, count: int) -> None:
+        """Take in `count` edits of a session that took effect whole, as one entry."""
+        self.entries.append(entry)
+        self.relays.append(entry.update)
+        self.acknowledged.append((session, count))
+        self.weight += count - 1
 
     def act(self) -> Act | None:
         """Return the rows as an act, `None` when there are none."""
@@ -85,14 +93,6 @@ def fail(waiting: asyncio.Future[T], error: Exception) -> None:
     """Disappoint somebody who may have gone meanwhile."""
     if not waiting.done():
         waiting.set_exception(error)
-
-
-def by_author(inbox: Sequence[Incoming]) -> list[list[Incoming]]:
-    """Group what came in by author, keeping the order of each."""
-    groups: dict[Session | UserId, list[Incoming]] = {}
-    for incoming in inbox:
-        groups.setdefault(incoming.session or incoming.user.id, []).append(incoming)
-    return list(groups.values())
 
 
 def send_back(incoming: Incoming, error: MalformedUpdate | Refused) -> None:

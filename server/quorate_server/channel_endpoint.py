@@ -123,7 +123,7 @@ class ChannelSocket(Connection):
         self._act(self._protocol.receive_frame(data))
         if self._protocol.should_pause:
             self.channel.pause_reading()
-        self._charge(len(data))
+        self._charge(1, len(data))
         return ()
 
     def may_resume(self) -> bool:

@@ -27,7 +27,8 @@ from quorate_server.frames import Frames
 EXTENSION = "quorate.frames"
 _TRY_AGAIN_LATER = 1013
 
-MessageHandler = Callable[[bytes], None]
+MessageHandler = Callable[[list[bytes], int], int]
+"""Acts on the first of some messages, from a place on, and on more of them if it can; returns how many it took."""
 
 
 class Channel(Protocol):
@@ -54,15 +55,15 @@ class Channel(Protocol):
         """How much was written and not yet taken by the operating system."""
         ...
 
-    async def run(self, on_message: MessageHandler) -> int:
-        """Hand each binary message to `on_message` until the socket is gone; return the close code."""
+    async def run(self, on_messages: MessageHandler) -> int:
+        """Hand the binary messages to `on_messages` until the socket is gone; return the close code."""
         ...
 
 
 class FrameTransport(Protocol):
     """What the ASGI extension offers under `quorate.frames`."""
 
-    def attach(self, on_message: MessageHandler, on_lost: Callable[[int], None]) -> None:
+    def attach(self, on_messages: MessageHandler, on_lost: Callable[[int], None]) -> None:
         """Deliver messages and the end of the socket by callback from now on."""
         ...
 
@@ -135,9 +136,9 @@ class ExtensionChannel:
         """How much was written and not yet taken by the operating system."""
         return self._transport.buffered()
 
-    async def run(self, on_message: MessageHandler) -> int:
-        """Hand each binary message to `on_message` until the socket is gone; return the close code."""
-        self._transport.attach(on_message, self._on_lost)
+    async def run(self, on_messages: MessageHandler) -> int:
+        """Hand the binary messages to `on_messages` until the socket is gone; return the close code."""
+        self._transport.attach(on_messages, self._on_lost)
         try:
             return await self._lost
         finally:
@@ -215,10 +216,10 @@ class AsgiChannel:
         """How much was written and not yet taken by the operating system."""
         return self._queued_bytes
 
-    async def run(self, on_message: MessageHandler) -> int:
-        """Hand each binary message to `on_message` until the socket is gone; return the close code."""
+    async def run(self, on_messages: MessageHandler) -> int:
+        """Hand the binary messages to `on_messages` until the socket is gone; return the close code."""
         sender = self._sender = asyncio.create_task(self._send_all())
-        reader = asyncio.create_task(self._read_all(on_message))
+        reader = asyncio.create_task(self._read_all(on_messages))
         try:
             await asyncio.wait((sender, reader), return_when=asyncio.FIRST_COMPLETED)
             return reader.result() if reader.done() else _CLOSED_BY_US
@@ -233,7 +234,7 @@ class AsgiChannel:
         if self._sender is not None:
             self._sender.cancel()
 
-    async def _read_all(self, on_message: MessageHandler) -> int:
+    async def _read_all(self, on_messages: MessageHandler) -> int:
         while True:
             await self._may_read.wait()
             message = await self._receive()
@@ -243,7 +244,7 @@ class AsgiChannel:
             if data is None:
                 self.close(CloseCode.UNSUPPORTED_DATA, "binary messages only")
             elif not self._closed:
-                on_message(data)
+                on_messages([data], 0)
 
     async def _send_all(self) -> None:
         with suppress(OSError, RuntimeError):  # the peer went away while we were sending

@@ -92,7 +92,7 @@ class Connection:
         log.info("connection.opened", extra={"dialect": str(self.dialect), "peer": self._peer})
         code = CloseCode.INTERNAL_ERROR.value
         try:
-            code = await self.channel.run(self.receive)
+            code = await self.channel.run(self.take)
         finally:
             self._is_closing = True
             house.connections.discard(self)
@@ -111,6 +111,17 @@ class Connection:
                     "seconds": round(time.monotonic() - self._opened_at, 3),
                 },
             )
+
+    def take(self, messages: list[bytes], start: int) -> int:
+        """Act on the WebSocket message at `start`, and on edits of the same document behind it; return how many."""
+        address, updates = self.read_burst(messages, start)
+        if len(updates) > 1 and not self._is_closing and (found := self.find(address)) is not None:
+            session, room = found
+            room.receive_burst(session, updates)
+            self._charge(len(updates), sum(map(len, updates)))
+            return len(updates)
+        self.receive(messages[start])
+        return 1
 
     def receive(self, data: bytes) -> None:
         """Act on one WebSocket message. Never raises: a peer's fault ends that peer alone."""
@@ -140,7 +151,7 @@ class Connection:
             return
         session, room = found
         room.receive(session, event.update, is_step2=event.is_step2)
-        self._charge(len(event.update))
+        self._charge(1, len(event.update))
 
     def handle(self, event: Event) -> None:
         """Act on anything but an update; the dialects add what is theirs."""
@@ -161,7 +172,7 @@ class Connection:
             cost = len(event.update)
         elif isinstance(event, AwarenessQuery):
             room.tell_presence(session)
-        self._charge(cost)
+        self._charge(1, cost)
 
     def fail(self, error: RemoteProtocolError) -> None:
         """Close the socket of a peer that broke the rules, with the code that the tables give."""
@@ -180,6 +191,10 @@ class Connection:
     def read(self, data: bytes) -> Iterable[Event]:
         """Decode one WebSocket message."""
         raise NotImplementedError
+
+    def read_burst(self, messages: list[bytes], start: int) -> tuple[str, list[bytes]]:  # noqa: ARG002
+        """Read edits of one document, one a message; return its address, and none when there is another message."""
+        return "", []
 
     def find(self, address: str) -> tuple[Session, Room] | None:
         """Return the open document of an address."""
@@ -207,9 +222,9 @@ class Connection:
 
     # Inside
 
-    def _charge(self, size: int) -> None:
-        """Account for one message, and stop reading for as long as its sender is ahead of the limits."""
-        pause = self._throttle.take(1, size, time.monotonic())
+    def _charge(self, messages: int, size: int) -> None:
+        """Account for messages, and stop reading for as long as its sender is ahead of the limits."""
+        pause = self._throttle.take(messages, size, time.monotonic())
         if pause > 0:
             self._pause(pause)
 

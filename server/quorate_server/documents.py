@@ -16,16 +16,17 @@ and to everybody else. Three facts of the engine shape this module:
 
 from __future__ import annotations
 
-import bisect
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
-from pycrdt import Array, Doc, Map, Text, TransactionEvent, XmlFragment, get_state
+from pycrdt import Doc, Map, TransactionEvent, get_state
 
+from quorate_protocol.bursts import measure_burst
+from quorate_protocol.deletions import is_inside, ranges_by_client
 from quorate_protocol.dividing import Division, divide
 from quorate_protocol.errors import RemoteProtocolError
 from quorate_protocol.ids import ClientId
@@ -34,15 +35,13 @@ from quorate_protocol.parents import ParentFinder
 from quorate_protocol.state_vectors import decode_state_vector
 from quorate_protocol.updates import (
     EMPTY_UPDATE,
-    MAX_CLOCK,
     DecodedUpdate,
-    DeleteRange,
     UpdateExtent,
     decode_update,
     measure_update,
     update_ends,
 )
-from quorate_server.crdt_types import AnyDoc, AnyRoot
+from quorate_server.crdt_types import AnyDoc
 from quorate_server.errors import EnginePanic, MalformedUpdate, Refused
 from quorate_server.hashing import ContentHasher
 from quorate_server.shapes import Kind
@@ -134,6 +133,9 @@ class LiveDocument:
             EnginePanic: one of them breaks the engine.
         """
         self._doc: AnyDoc = Doc(client_id=SERVER_CLIENT_ID)
+        # `Doc.apply_update` opens a transaction within the one that is open: a third of what an update costs us.
+        self._engine: Any = cast("Any", self._doc)._doc  # noqa: SLF001
+        self._transaction: Any = None
         self._emitted: list[bytes] = []
         self._subscription = self._doc.observe(self._on_transaction)
         self._known: dict[ClientId, int] = {}
@@ -189,6 +191,10 @@ class LiveDocument:
                     return None
         return extent
 
+    def measure_burst(self, updates: list[bytes]) -> dict[ClientId, int] | None:
+        """See `bursts.measure_burst`."""
+        return measure_burst(updates, self._known)
+
     def known(self) -> dict[ClientId, int]:
         """Return behind which clock the operations of each client end."""
         return dict(self._known)
@@ -214,6 +220,30 @@ class LiveDocument:
             parked=tuple(each.update for each in parked),
             malformed=tuple(i for i, (update, extent) in enumerate(read) if extent is None or update in broken),
         )
+
+    def apply_burst(self, updates: Sequence[bytes], ends: Mapping[ClientId, int]) -> Applied:
+        """Apply updates of which `measure_burst` said how far they reach, in one transaction.
+
+        Raises:
+            EnginePanic: the document can no longer be used.
+        """
+        broken: list[int] = []
+
+        def apply_each() -> None:
+            apply, transaction = self._engine.apply_update, self._transaction
+            for position, update in enumerate(updates):
+                try:
+                    apply(transaction, update)
+                except ValueError:  # the engine decodes an update whole before it touches anything
+                    broken.append(position)
+            if not broken:
+                self._learn(ends)
+
+        suspects = [(update, None) for update in updates]
+        self._run(apply_each, suspects)
+        if broken:
+            self._learn_own()
+        return Applied(update=self._checked_emission(suspects), malformed=tuple(broken))
 
     def apply_guarded(
         self, updates: Sequence[bytes], check: Callable[[DecodedUpdate], None], extents: Extents | None = None
@@ -390,8 +420,8 @@ class LiveDocument:
             return False
         if not listing.deletes:
             return True
-        ranges = _ranges_by_client(decode_update(self.missing_from(self.state_vector())).deletes)
-        return all(_is_inside(each, ranges.get(each.client, [])) for each in listing.deletes)
+        ranges = ranges_by_client(decode_update(self.missing_from(self.state_vector())).deletes)
+        return all(is_inside(each, ranges.get(each.client, [])) for each in listing.deletes)
 
     # Inside
 
@@ -475,7 +505,7 @@ class LiveDocument:
         if update == EMPTY_UPDATE:
             return True
         try:
-            self._doc.apply_update(update)
+            self._engine.apply_update(self._transaction, update)
         except ValueError:  # the engine decodes an update whole before it touches anything
             return False
         self._learn(update_ends(update) if ends is None else ends)
@@ -486,7 +516,8 @@ class LiveDocument:
         self._emitted.clear()
         self._grown.clear()
         try:
-            with self._doc.transaction(origin=origin):
+            with self._doc.transaction(origin=origin) as transaction:
+                self._transaction = cast("Any", transaction)._txn  # noqa: SLF001
                 work()
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
@@ -529,62 +560,3 @@ def _is_readable(update: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_inside(deleted: DeleteRange, ranges: Sequence[tuple[int, int]]) -> bool:
-    """Whether one of these disjoint, sorted ranges holds all of what is deleted."""
-    position = bisect.bisect_right(ranges, (deleted.clock, MAX_CLOCK + 1)) - 1
-    return position >= 0 and ranges[position][1] >= deleted.clock + deleted.length
-
-
-# Reading a document as JSON
-
-
-def render_json(state: bytes) -> dict[str, object]:
-    """Return the JSON view of an encoded state: one member for each root.
-
-    Yjs does not store what a root is, only its content, so each is read as what it looks like: text as a
-    string (formatting left out), a map as an object, a list as an array, XML as a string.
-    Decoded from a copy: naming a root's kind would change the live document for its readers.
-    """
-    doc: AnyDoc = Doc()
-    doc.apply_update(state)
-    kinds = _root_kinds(decode_update(state))
-    view: dict[str, object] = {}
-    for name in sorted(doc.keys()):
-        kind = kinds.get(name, Map)
-        root = doc.get(name, type=kind)
-        view[name] = str(root) if kind in {Text, XmlFragment} else root.to_py()
-    return view
-
-
-RootKind = type[AnyRoot]
-
-
-def _root_kinds(listing: DecodedUpdate) -> dict[str, RootKind]:
-    """Tell what each root looks like from what it contains; what is deleted, maybe not yet freed, tells nothing."""
-    deleted = _ranges_by_client(listing.deletes)
-    kinds: dict[str, RootKind] = {}
-    for struct, root in ParentFinder(listing.structs).children_of_roots():
-        if struct.key is not None:  # what follows it under the same key does not repeat the key
-            kinds[root] = Map
-            continue
-        if _is_inside(DeleteRange(struct.client, struct.clock, struct.length), deleted.get(struct.client, [])):
-            continue
-        if struct.content in {"string", "format", "embed"}:
-            kinds[root] = Text
-        elif (struct.content or "").startswith("type:xml"):
-            kinds[root] = XmlFragment
-        elif struct.content not in {None, "deleted"}:
-            kinds.setdefault(root, Array)
-    return kinds
-
-
-def _ranges_by_client(deleted: Iterable[DeleteRange]) -> dict[ClientId, list[tuple[int, int]]]:
-    """Return deleted ranges by client, sorted, as start and end."""
-    ranges: dict[ClientId, list[tuple[int, int]]] = {}
-    for each in deleted:
-        ranges.setdefault(each.client, []).append((each.clock, each.clock + each.length))
-    for of_client in ranges.values():
-        of_client.sort()
-    return ranges

@@ -23,10 +23,11 @@ from rich.table import Table
 
 from quorate_protocol.ids import DocumentName, Sequence, UserId
 from quorate_protocol.names import parse_document_name
-from quorate_server.documents import LiveDocument, render_json
+from quorate_server.documents import LiveDocument
 from quorate_server.errors import Conflict, DocumentNotFound, EngineError, MalformedUpdate
 from quorate_server.folding import fold, load, pieces, verify
 from quorate_server.kinds import find_kind, kind_of, view
+from quorate_server.plain_views import render_json
 from quorate_server.settings import Settings
 from quorate_storage.errors import LeaseHeld
 from quorate_storage.leases import LeaseKeeper, LeaseSettings

@@ -24,8 +24,9 @@ from typing import ParamSpec, TypeVar
 from quorate_protocol.limits import DEFAULT_LIMITS
 from quorate_protocol.state_vectors import decode_state_vector
 from quorate_protocol.updates import decode_update, update_ends
-from quorate_server.documents import LiveDocument, render_json
+from quorate_server.documents import LiveDocument
 from quorate_server.errors import EngineError
+from quorate_server.plain_views import render_json
 from quorate_storage.stores import StoredState
 
 P = ParamSpec("P")

@@ -22,6 +22,13 @@ class Frames:
         self.payloads = payloads
         self._wire: bytes | None = None
 
+    @classmethod
+    def repeated(cls, payload: bytes, count: int) -> Frames:
+        """Make the same message several times: the answers to updates that came together."""
+        frames = cls([payload] * count)
+        frames._wire = frame_bytes(payload) * count
+        return frames
+
     @property
     def wire(self) -> bytes:
         """The messages as unmasked, uncompressed frames of a server (RFC 6455 section 5.2)."""

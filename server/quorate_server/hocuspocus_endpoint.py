@@ -94,6 +94,10 @@ class HocuspocusConnection(Connection):
             if self._protocol.should_pause:
                 self.channel.pause_reading()
 
+    def read_burst(self, messages: list[bytes], start: int) -> tuple[str, list[bytes]]:
+        """Read edits of one open document, one a message."""
+        return self._protocol.receive_burst(messages, start)
+
     def may_resume(self) -> bool:
         """Tell whether the next frame could not pass a bound of the handshake."""
         return not self._protocol.should_pause

@@ -3,12 +3,16 @@
 Batches become durable in the order in which they were handed to the journal, so everything that is said here keeps
 that order. What must not be said before all that the live document contains is durable waits behind the newest
 batch in flight.
+
+What one commit of the journal made durable is told in one go: many people who type at once hear of all others in one
+write each.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from quorate_protocol.ids import Sequence as LogPlace
 from quorate_server.batches import Action, Batch, Failure
@@ -35,6 +39,8 @@ class Relay:
         self.sessions: set[Session] = set()
         self._groups: dict[Encoder, set[Session]] = {}
         self._in_flight: deque[Batch] = deque()
+        self._landed = 0
+        """How many of these are durable, and told of in the next turn of the event loop."""
         self._journal = journal
         self._metrics = metrics
         self._on_durable = on_durable
@@ -42,7 +48,7 @@ class Relay:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no batch is in flight."""
+        """Whether no batch is in flight, and all were told of."""
         return not self._in_flight
 
     def add(self, session: Session) -> None:
@@ -69,7 +75,7 @@ class Relay:
         """Hand a batch to the journal; what is due after it follows when it is durable."""
         act = batch.act()
         if not batch.entries and act is None:
-            self.after_commit(lambda: self._deliver(batch), batch.give_up)
+            self.after_commit(lambda: self._deliver([batch]), batch.give_up)
             return
         self.enlist(batch)
         self._journal.append(batch.entries, lambda error: self.committed(batch, error), act)
@@ -85,11 +91,10 @@ class Relay:
             self._in_flight.remove(batch)
             self._on_lost(error, batch)
             return
-        first = self._in_flight.popleft()
-        assert first is batch, "the journal promises the order of appends"
-        self._metrics.committed(len(batch.entries))
-        self._deliver(batch)
-        self._on_durable(batch)
+        assert self._in_flight[self._landed] is batch, "the journal promises the order of appends"
+        self._landed += 1
+        if self._landed == 1:
+            asyncio.get_running_loop().call_soon(self._tell)
 
     def after_commit(self, action: Action, otherwise: Failure | None = None) -> None:
         """Run `action` once all that was handed to the journal is durable: now, if it is.
@@ -103,15 +108,35 @@ class Relay:
         if otherwise is not None:
             self._in_flight[-1].otherwise.append(otherwise)
 
-    def _deliver(self, batch: Batch) -> None:
-        if batch.relays:
-            self.broadcast(lambda encoder: [encoder.update(update) for update in batch.relays])
-            self._metrics.relayed(len(batch.relays) * len(self.sessions))
-        for session, count in batch.acknowledged:
+    def _tell(self) -> None:
+        """Tell of what has landed, up to each batch that has more to say: that comes before what follows."""
+        landed = [self._in_flight.popleft() for _ in range(self._landed)]
+        self._landed = 0
+        together: list[Batch] = []
+        for batch in landed:
+            together.append(batch)
+            if batch.then or batch is landed[-1]:
+                self._deliver(together)
+                together = []
+        self._metrics.committed(sum(len(batch.entries) for batch in landed))
+        for batch in landed:
+            self._on_durable(batch)
+
+    def _deliver(self, batches: Sequence[Batch]) -> None:
+        relays = [update for batch in batches for update in batch.relays]
+        if relays:
+            self.broadcast(lambda encoder: [encoder.update(update) for update in relays])
+            self._metrics.relayed(len(relays) * len(self.sessions))
+        counts: dict[Session, int] = {}
+        for batch in batches:
+            for session, count in batch.acknowledged:
+                counts[session] = counts.get(session, 0) + count
+        for session, count in counts.items():
             acknowledge(session, count)
-        for incoming in batch.waiting:
-            incoming.resolve(batch.entries[-1].sequence if batch.entries else LogPlace(batch.last_place))
-        for action in batch.then:
+        for batch in batches:
+            for incoming in batch.waiting:
+                incoming.resolve(batch.entries[-1].sequence if batch.entries else LogPlace(batch.last_place))
+        for action in batches[-1].then:
             action()
 
 
@@ -119,4 +144,4 @@ def acknowledge(session: Session, count: int) -> None:
     """Tell the author of `count` updates that they are durable."""
     saved = session.encoder.saved(saved=True)
     if saved is not None:
-        session.send(*([saved] * count))
+        session.channel.write(Frames([saved]) if count == 1 else Frames.repeated(saved, count))

@@ -28,7 +28,8 @@ from functools import partial
 from quorate_protocol.ids import DocumentName, UserId
 from quorate_protocol.ids import Sequence as LogPlace
 from quorate_protocol.updates import EMPTY_UPDATE, DecodedUpdate, UpdateExtent
-from quorate_server.batches import Action, Batch, Incoming, by_author, fail, only_deletes, resolve, send_back
+from quorate_server.batches import Action, Batch, Incoming, fail, only_deletes, resolve, send_back
+from quorate_server.bursts import Burst, burst_of, by_author, singly
 from quorate_server.crdt_types import AnyDoc
 from quorate_server.documents import EMPTY_STATE_VECTOR, Applied, LiveDocument, Staged
 from quorate_server.errors import (
@@ -44,6 +45,7 @@ from quorate_server.folding import load
 from quorate_server.guards import GuardedUpdate
 from quorate_server.meters import LogMeter
 from quorate_server.parked import ParkedUpdates
+from quorate_server.preparing import OutlinePreparation
 from quorate_server.presence_relay import PresenceRelay
 from quorate_server.refusals import aside, forgery_event, refusal_rows
 from quorate_server.relay import Relay, acknowledge
@@ -72,13 +74,13 @@ class Room:
         self.meter = LogMeter(stored)
         self._house = house
         self._limits = house.limits
-        self._inbox: list[Incoming] = []
+        self._inbox: list[Incoming | Burst] = []
         self._is_tick_due = False
         self._is_rebuilding = False
         self._questions: list[Action] = []
         self._readers: set[asyncio.Future[bytes]] = set()
         self._owed: dict[Session, int] = {}
-        self._preparing: asyncio.Task[None] | None = None
+        self.preparation = OutlinePreparation(self.name, house.outline, self._spawn, self._tick)
         self._parked = ParkedUpdates(live.waiting, self._limits.waiting_bytes)
         self._next_place = stored.document.last_sequence + 1
         self._encoded: tuple[int, bytes, bytes] = (-1, b"", b"")
@@ -184,6 +186,14 @@ class Room:
         else:
             self._enqueue(Incoming(session.user, update, session, is_step2=is_step2))
 
+    def receive_burst(self, session: Session, updates: list[bytes]) -> None:
+        """Take edits that a session sent at once; each is answered as `receive` answers it."""
+        if session.may_write and not (self.is_ended or self._is_full() or EMPTY_UPDATE in updates):
+            self._enqueue(Burst(session.user, updates, session))
+            return
+        for update in updates:
+            self.receive(session, update, is_step2=False)
+
     async def write(self, user: User, update: bytes) -> LogPlace:
         """Apply an update without a session; return its place in the log once it is durable.
 
@@ -251,7 +261,7 @@ class Room:
 
     # One tick
 
-    def _enqueue(self, incoming: Incoming) -> None:
+    def _enqueue(self, incoming: Incoming | Burst) -> None:
         self._inbox.append(incoming)
         if not self._is_tick_due:
             self._is_tick_due = True
@@ -259,7 +269,9 @@ class Room:
 
     def _tick(self) -> None:
         self._is_tick_due = False
-        if not self._inbox or self._is_rebuilding or not self._can_judge():
+        if not self._inbox or self._is_rebuilding:
+            return
+        if not self.preparation.can_judge(self.screening, self.live, self.meter.size_bytes):
             return
         waiting = by_author(self._inbox)
         self._inbox = []
@@ -267,40 +279,29 @@ class Room:
         while waiting:
             group = waiting.pop(0)
             try:
-                self._take(batch, group)
+                if not self._take_whole(batch, group):
+                    self._take(batch, singly(group))
             except EnginePanic as panic:
                 self._inbox = [incoming for left in waiting for incoming in left] + self._inbox
-                self._start_rebuilding(panic, group)
+                self._start_rebuilding(panic, singly(group))
                 break
         batch.rows += self.screening.claims
         self.screening.claims.clear()
         self._commit(batch)
 
-    def _can_judge(self) -> bool:
-        """Whether edits can be judged now; of a large artifact the outline is made elsewhere first, and they wait."""
-        if self._preparing is not None:
+    def _take_whole(self, batch: Batch, group: Sequence[Incoming | Burst]) -> bool:
+        """Apply bursts of one author as one, in a plain document; False, with nothing done, when each needs a look."""
+        burst = None if self.screening.is_artifact else burst_of(group)
+        ends = None if burst is None else self.live.measure_burst(burst.updates)
+        if burst is None or ends is None or not self.screening.allows(burst.user, ends):
             return False
-        if not self.screening.lacks_outline or self.meter.size_bytes <= OUTLINE_INLINE_BYTES:
-            return True
-        self._preparing = self._spawn(self._prepare(self.live.encode()))
-        return False
-
-    async def _prepare(self, state: bytes) -> None:
-        screening = self.screening  # a repair puts another in its place, which will make its own
-        try:
-            outline = await self._house.outline(self.name, state)
-        except Exception:
-            log.exception("outline.failed", extra={"document": self.name})
-            outline = None  # it is made here, at the first edit
-        self._preparing = None
-        if outline is not None:
-            screening.adopt(outline)
-        self._tick()
-
-    async def prepared(self) -> None:
-        """Wait until edits can be judged, if that is being prepared."""
-        if self._preparing is not None:
-            await asyncio.wait({self._preparing})
+        batch.roots = None
+        applied = self.live.apply_burst(burst.updates, ends)
+        if not applied.update or applied.malformed or self._parked:
+            self._record(batch, singly([burst]), applied)
+        else:
+            batch.add(self._numbered(applied.update, burst.user.id), burst.session, len(burst.updates))
+        return True
 
     def _take(self, batch: Batch, group: Sequence[Incoming]) -> None:
         """Screen the updates of one author in order, and apply what nothing stands against in one transaction."""
@@ -496,7 +497,7 @@ class Room:
             Unavailable: the room ended or is being repaired; nothing was changed.
         """
         self._tick()
-        if self.is_ended or self._is_rebuilding or self._preparing is not None:
+        if self.is_ended or self._is_rebuilding or self.preparation.is_under_way:
             raise Unavailable("the document is being prepared, repaired or closed: try again")
 
     def stage(self, edit: Callable[[AnyDoc], object]) -> Staged:
@@ -593,8 +594,5 @@ class Room:
         task.add_done_callback(self._tasks.discard)
         return task
 
-
-OUTLINE_INLINE_BYTES = 64 * 1024
-"""The outline of a smaller document is made at its first edit: that takes a few milliseconds."""
 
 SETTLE_SECONDS = 5.0

@@ -90,7 +90,7 @@ class Screening:
     def screen(self, incoming: Incoming, extent: UpdateExtent) -> Objection | None:
         """Say what stands against an update, `None` when it may take effect. In their order, and once each."""
         self._is_judged = False
-        fresh = self._fresh(incoming.user, extent)
+        fresh = self._fresh(incoming.user, extent.ends)
         for client in fresh:
             owner = self._owner_of(client, incoming.user)
             if owner is not None and owner != incoming.user.id:
@@ -104,9 +104,17 @@ class Screening:
         self._claim(fresh, incoming.user)
         return None
 
+    def allows(self, user: User, ends: Mapping[ClientId, int]) -> bool:
+        """Whether nothing stands against edits of a plain document that reach so far; their client ids are claimed."""
+        fresh = self._fresh(user, ends)
+        if any(self._owner_of(client, user) not in {None, user.id} for client in fresh):
+            return False
+        self._claim(fresh, user)
+        return True
+
     def claim(self, user: User, extent: UpdateExtent) -> None:
         """Let the client ids of an update be its author's, before it is applied in spite of an objection."""
-        self._claim(self._fresh(user, extent), user)
+        self._claim(self._fresh(user, extent.ends), user)
 
     def confirm(self, updates: Sequence[bytes], extents: Sequence[UpdateExtent | None], emitted: bytes) -> None:
         """Take note of what became of updates that were screened.
@@ -156,11 +164,11 @@ class Screening:
         self.touched |= judgement.roots
         return None
 
-    def _fresh(self, user: User, extent: UpdateExtent) -> list[ClientId]:
-        """Return the client ids with which an update says something new, and that are not known as its author's."""
+    def _fresh(self, user: User, ends: Mapping[ClientId, int]) -> list[ClientId]:
+        """Return the client ids with which edits say something new, and that are not known as their author's."""
         return [
             client
-            for client, end in extent.ends.items()
+            for client, end in ends.items()
             if self._writers.get(client) != user.id and not self._live.knows(client, end)
         ]
 

@@ -215,7 +215,7 @@ async def transact(
     touched = [room for artifact in artifacts for room in (artifact.content_room, artifact.record_room)]
     for room in touched:
         room.hand_over()
-        await room.prepared()
+        await room.preparation.done()
     for room in touched:
         room.check_writable()
     try:

@@ -115,6 +115,10 @@ class YWebSocketConnection(Connection):
         """Decode one WebSocket message."""
         return self._protocol.receive_frame(data)
 
+    def read_burst(self, messages: list[bytes], start: int) -> tuple[str, list[bytes]]:
+        """Read edits, one a message."""
+        return "", self._protocol.receive_burst(messages, start)
+
     def find(self, address: str) -> tuple[Session, Room] | None:  # noqa: ARG002 - there is one
         """Return the open document; the dialect has one."""
         return self._open

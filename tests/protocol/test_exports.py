@@ -7,7 +7,7 @@ import pkgutil
 
 import quorate_protocol
 
-_INNER = {"addresses", "contents", "hocuspocus_frames", "stamping", "sync", "varints"}
+_INNER = {"_speedups", "addresses", "bursts_in_python", "contents", "hocuspocus_frames", "stamping", "sync", "varints"}
 """Modules that others need not know; their names are public to the package only."""
 
 _ONLY_CONNECTIONS = {

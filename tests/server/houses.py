@@ -18,6 +18,7 @@ from quorate_protocol.limits import DEFAULT_LIMITS, Limits
 from quorate_protocol.messages import SyncStep1, SyncUpdate
 from quorate_protocol.y_websocket import YWebSocketConnection
 from quorate_server.access import Access
+from quorate_server.channels import MessageHandler
 from quorate_server.commands import Commands
 from quorate_server.connections import House
 from quorate_server.core_commands import core_commands
@@ -75,7 +76,7 @@ class MemoryChannel:
     def buffered_bytes(self) -> int:
         return 0
 
-    async def run(self, on_message: Callable[[bytes], None]) -> int:
+    async def run(self, on_messages: MessageHandler) -> int:
         raise NotImplementedError
 
 

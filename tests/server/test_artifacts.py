@@ -14,10 +14,11 @@ from pycrdt import Array, Doc, Map, Text
 from quorate_protocol.awareness import AwarenessEntry, encode_awareness
 from quorate_protocol.ids import ClientId, DocumentName, UserId
 from quorate_server.artifacts import Artifact, open_artifact
-from quorate_server.documents import SERVER_CLIENT_ID, render_json
+from quorate_server.documents import SERVER_CLIENT_ID
 from quorate_server.errors import AccessDenied, DocumentNotFound, Unavailable
 from quorate_server.folding import load
 from quorate_server.kinds import find_kind, view
+from quorate_server.plain_views import render_json
 from quorate_server.room import Room
 from quorate_server.rooms import Rooms
 from quorate_server.screening import MAX_REFUSED_BYTES

@@ -11,8 +11,9 @@ from pycrdt import Array, Doc, Map, Text
 
 from quorate_protocol.dividing import divide
 from quorate_protocol.state_vectors import decode_state_vector
-from quorate_server.documents import LiveDocument, render_json
+from quorate_server.documents import LiveDocument
 from quorate_server.folding import state_hash
+from quorate_server.plain_views import render_json
 
 
 def test_values_and_types_nested_too_deeply_never_reach_the_engine() -> None:

@@ -10,7 +10,7 @@ from pycrdt import Doc, Map
 
 from quorate_protocol.errors import LimitExceeded
 from quorate_protocol.ids import DocumentName, UserId
-from quorate_server.documents import Applied, Extents, LiveDocument, render_json
+from quorate_server.documents import Applied, Extents, LiveDocument
 from quorate_server.errors import (
     DocumentDeleted,
     DocumentTooLarge,
@@ -21,6 +21,7 @@ from quorate_server.errors import (
 )
 from quorate_server.folding import load, state_hash
 from quorate_server.guards import GuardedUpdate
+from quorate_server.plain_views import render_json
 from quorate_server.seeding import text_seed
 from quorate_server.users import User
 from quorate_storage.compaction import CompactionRule

@@ -31,6 +31,10 @@ class Recorder:
         self.messages: list[bytes] = []
         self.codes: list[int] = []
 
+    def take(self, messages: list[bytes], start: int) -> int:
+        self.messages.append(messages[start])
+        return 1
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.accept"})
@@ -40,7 +44,7 @@ class Recorder:
             self.codes.append(code)
             gone.set()
 
-        scope["extensions"][EXTENSION].attach(self.messages.append, on_lost)
+        scope["extensions"][EXTENSION].attach(self.take, on_lost)
         await gone.wait()
 
 

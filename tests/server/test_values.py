@@ -11,11 +11,12 @@ from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment
 
 from quorate_protocol.ids import DocumentName
 from quorate_protocol.limits import Limits
-from quorate_server.documents import LiveDocument, render_json
+from quorate_server.documents import LiveDocument
 from quorate_server.folding import FoldedState, fold, state_hash, verify
 from quorate_server.frames import frame_bytes
 from quorate_server.kinds import kind_of
 from quorate_server.origins import is_origin_allowed
+from quorate_server.plain_views import render_json
 from quorate_server.seeding import text_seed
 from quorate_server.settings import Settings
 from quorate_server.throttles import Throttle

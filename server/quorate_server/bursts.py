@@ -1,0 +1,52 @@
+"""`Burst`: edits that came in one read of a socket, and go through their room as one as long as nothing is special."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from quorate_protocol.ids import UserId
+from quorate_server.batches import Incoming
+from quorate_server.sessions import Session
+from quorate_server.users import User
+
+
+class Burst(NamedTuple):
+    """Edits that a session sent at once."""
+
+    user: User
+    updates: list[bytes]
+    session: Session
+
+    def fail(self, error: Exception) -> None:
+        """Do nothing: nobody waits for an edit of a session."""
+
+
+def by_author(inbox: Sequence[Incoming | Burst]) -> list[list[Incoming | Burst]]:
+    """Group what came in by author, keeping the order of each."""
+    groups: dict[Session | UserId, list[Incoming | Burst]] = {}
+    for incoming in inbox:
+        groups.setdefault(incoming.session or incoming.user.id, []).append(incoming)
+    return list(groups.values())
+
+
+def singly(group: Sequence[Incoming | Burst]) -> list[Incoming]:
+    """Return what came in one by one."""
+    singles: list[Incoming] = []
+    for item in group:
+        if isinstance(item, Burst):
+            singles += [Incoming(item.user, update, item.session) for update in item.updates]
+        else:
+            singles.append(item)
+    return singles
+
+
+def burst_of(group: Sequence[Incoming | Burst]) -> Burst | None:
+    """Return bursts of one author as one; None when anything else is among them."""
+    bursts = [item for item in group if isinstance(item, Burst)]
+    if len(bursts) < len(group):
+        return None
+    first = bursts[0]
+    if len(bursts) == 1:
+        return first
+    return Burst(first.user, [update for burst in bursts for update in burst.updates], first.session)

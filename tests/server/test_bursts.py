@@ -1,0 +1,177 @@
+"""Edits that come in one read have the outcome that they have one by one."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pycrdt import Array, Doc, Map, Text
+
+from quorate_protocol.errors import QuorateError
+from quorate_protocol.ids import ClientId
+from quorate_protocol.limits import DEFAULT_LIMITS
+from quorate_server.plain_views import render_json
+from tests.server.houses import Guest, hocuspocus, open_room, open_rooms, until
+
+PLAIN = "any room"
+SAVED = b"\x06text/a\x08\x01"
+
+
+def letters(client: int, count: int, *, root: str = "text") -> list[bytes]:
+    """Return the updates of somebody who types."""
+    doc: Doc[Any] = Doc(client_id=client)
+    made: list[bytes] = []
+    subscription = doc.observe(lambda event: made.append(event.update))
+    text = doc.get(root, type=Text)
+    for number in range(count):
+        text.insert(number, "abcdefghij"[number % 10])
+    doc.unobserve(subscription)
+    return made
+
+
+def edits(client: int, source: random.Random) -> list[bytes]:
+    """Return the updates of somebody who types, deletes, and now and then does something else."""
+    doc: Doc[Any] = Doc(client_id=client)
+    made: list[bytes] = []
+    subscription = doc.observe(lambda event: made.append(event.update))
+    text = doc.get("text", type=Text)
+    for _ in range(source.randint(2, 30)):
+        what = source.random()
+        if what < 0.8 or not len(text):
+            text.insert(source.randint(0, len(text)), source.choice("abc"))
+        elif what < 0.93:
+            del text[source.randrange(len(text))]
+        elif what < 0.97:
+            doc.get("map", type=Map)["k"] = source.choice([1, "x", {"nested": True}])
+        else:
+            doc.get("list", type=Array).append(Map({"a": 1}))
+    doc.unobserve(subscription)
+    return made
+
+
+def damaged(updates: list[bytes], source: random.Random) -> list[bytes]:
+    """Return them with one twice, out of order, missing or broken, or as they are."""
+    updates = list(updates)
+    at = source.randrange(len(updates))
+    how = source.random()
+    if how < 0.2:
+        updates.insert(source.randrange(len(updates)), updates[at])
+    elif how < 0.4:
+        source.shuffle(updates)
+    elif how < 0.5:
+        del updates[at]
+    elif how < 0.6:
+        updates[at] = updates[at][:-1]
+    elif how < 0.65:
+        updates[at] = b"\x00\x00"
+    return updates
+
+
+async def outcome(name: str, bursts: list[list[bytes]], *, at_once: bool) -> dict[str, object]:
+    """Send bursts to a new room; return what is in it, and what the author was told."""
+    async with open_rooms() as rooms:
+        room = await open_room(rooms, name)
+        anna = Guest(room, "anna", encoder=hocuspocus())
+        anna.channel.frames.clear()
+        for burst in bursts:
+            if anna.ended is not None:
+                break
+            if at_once:
+                room.receive_burst(anna.session, list(burst))
+            else:
+                for update in burst:
+                    anna.send(update)
+            await until(lambda: room.is_durable, "all is durable")
+        return {
+            "content": render_json(await room.read()),
+            "known": room.live.known(),
+            "waiting": len(room.live.waiting),
+            "answers": [frame for frame in anna.channel.frames if frame.startswith(SAVED[:-1])],
+            "ended": type(anna.ended),
+        }
+
+
+@pytest.mark.parametrize("name", [PLAIN, "text/a"])
+@pytest.mark.parametrize("seed", range(40))
+async def test_bursts_and_single_edits_have_the_same_outcome(seed: int, name: str) -> None:
+    source = random.Random(seed)
+    whole = damaged(edits(7 + seed, source), source)
+    bursts: list[list[bytes]] = []
+    while whole:
+        size = source.randint(1, 12)
+        bursts.append(whole[:size])
+        whole = whole[size:]
+
+    assert await outcome(name, bursts, at_once=True) == await outcome(name, bursts, at_once=False)
+
+
+async def test_a_burst_is_one_entry_and_each_edit_is_answered() -> None:
+    async with open_rooms() as rooms:
+        room = await open_room(rooms, PLAIN)
+        anna, ben = Guest(room, "anna", encoder=hocuspocus()), Guest(room, "ben")
+        anna.channel.frames.clear()
+        ben.channel.frames.clear()
+        room.receive_burst(anna.session, letters(7, 100))
+        await until(lambda: anna.channel.frames.count(SAVED) == 100, "each is answered")
+
+        assert room.newest_place == 1
+        assert len(ben.take()) == 1
+        assert str(ben.text) == "abcdefghij" * 10
+
+
+async def test_bursts_of_several_people_leave_in_one_write_and_stay_apart_in_the_log() -> None:
+    async with open_rooms() as rooms:
+        room = await open_room(rooms, PLAIN)
+        people = [Guest(room, f"p{i}") for i in range(5)]
+        for guest in people:
+            guest.channel.frames.clear()
+        for number, guest in enumerate(people):
+            room.receive_burst(guest.session, letters(100 + number, 10, root=f"r{number}"))
+        await until(lambda: room.is_durable, "all is durable")
+        log = await rooms.store.read_log(room.document.id, after=0)  # type: ignore[arg-type]
+
+        assert [entry.author for entry in log] == [f"p{i}" for i in range(5)]
+        assert all(len(guest.take()) == 5 for guest in people)
+        assert room.live.known() == {ClientId(100 + i): 10 for i in range(5)}
+
+
+async def test_whoever_may_not_write_is_refused_each_edit_of_a_burst() -> None:
+    async with open_rooms() as rooms:
+        room = await open_room(rooms, PLAIN)
+        reader = Guest(room, "reader", may_write=False, encoder=hocuspocus())
+        reader.channel.frames.clear()
+        room.receive_burst(reader.session, letters(7, 20))
+        await until(lambda: len(reader.channel.frames) >= 20, "each is answered")
+
+        assert reader.channel.frames.count(SAVED[:-1] + b"\x00") == 20
+        assert room.live.known() == {}
+
+
+async def test_a_burst_to_a_full_document_is_refused() -> None:
+    async with open_rooms(limits=replace(DEFAULT_LIMITS, document_bytes=1)) as rooms:
+        room = await open_room(rooms, PLAIN)
+        anna = Guest(room, "anna", encoder=hocuspocus())
+        room.receive_burst(anna.session, letters(7, 3))
+        await until(lambda: room.is_durable, "durable")
+        anna.channel.frames.clear()
+        room.receive_burst(anna.session, letters(8, 20))
+        await until(lambda: len(anna.channel.frames) >= 20, "each is answered")
+
+        assert room.live.known() == {ClientId(7): 3}
+
+
+async def test_a_burst_with_somebody_elses_client_id_ends_its_author_alone() -> None:
+    async with open_rooms() as rooms:
+        room = await open_room(rooms, PLAIN)
+        anna, cheat = Guest(room, "anna"), Guest(room, "cheat")
+        whole = letters(7, 20)
+        room.receive_burst(anna.session, whole[:10])
+        await until(lambda: room.is_durable, "durable")
+        room.receive_burst(cheat.session, whole[10:])
+        await until(lambda: cheat.ended is not None, "the cheat is sent away")
+
+        assert isinstance(cheat.ended, QuorateError)
+        assert anna.ended is None
+        assert room.live.known() == {ClientId(7): 10}

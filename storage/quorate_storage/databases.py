@@ -86,6 +86,20 @@ class Database(ABC):
         except IntegrityError:
             return False
 
+    def start_append(self, batch: Batch, lease: Lease, answer: Callable[[bool | Exception], None]) -> bool:
+        """Begin to `append` and return at once, if that is cheaper here and can be done now.
+
+        Args:
+            batch: what to write.
+            lease: the right to do so.
+            answer: told, on the event loop, what `append` would return or raise.
+
+        Returns:
+            False when nothing was begun and nobody will be told.
+        """
+        del batch, lease, answer
+        return False
+
     async def close(self) -> None:
         """Disconnect, after what is still running."""
         if self._running:
@@ -117,19 +131,31 @@ class Database(ABC):
             return task.result()
         except IntegrityError:
             raise
-        except (UnicodeError, OverflowError) as error:
-            raise ValueRefused(type(error).__name__) from None
-        except FAILURES as error:
-            if _is_about_a_value(error):
-                # Its text and its causes quote the value, which is nobody's business in a log.
-                raise ValueRefused(_class_of(error)) from None
-            raise StorageUnavailable(_describe(error)) from error
+        except Exception as error:
+            named = name_failure(error)
+            if named is error:
+                raise
+            raise named from named.__cause__
 
     def _forget(self, task: asyncio.Task[object]) -> None:
         self._running.discard(task)
         if not task.cancelled():
             # Marks the error as seen: whoever gave the operation up has raised its own.
             task.exception()
+
+
+def name_failure(error: Exception) -> Exception:
+    """Return the error of ours for one of a database; any other as it is."""
+    if isinstance(error, UnicodeError | OverflowError):
+        return ValueRefused(type(error).__name__)
+    if not isinstance(error, FAILURES):
+        return error
+    if _is_about_a_value(error):
+        # Its text and its causes quote the value, which is nobody's business in a log.
+        return ValueRefused(_class_of(error))
+    unavailable = StorageUnavailable(_describe(error))
+    unavailable.__cause__ = error
+    return unavailable
 
 
 def _is_about_a_value(error: BaseException) -> bool:

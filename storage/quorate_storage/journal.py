@@ -1,17 +1,21 @@
 """`Journal`: one group commit for all rooms of the process.
 
-Rooms hand in entries and are called back when these are durable. One task takes what has gathered
-and commits it as one batch; what comes meanwhile gathers for the next. When to commit:
+Rooms hand in entries and are called back when these are durable. What has gathered is committed as
+one batch; what comes meanwhile gathers for the next. When to commit:
 
 * An idle journal commits at once: on the next turn of the event loop, so that everything handed in
   during one turn shares the commit.
 * While a commit is under way the next batch gathers. The slower the disk, the larger the batch.
-* A small batch is not committed sooner than `window_seconds` after the last commit began. A disk
-  that
+* A small batch is not committed sooner than `window_seconds` after the last commit began. A disk that
   commits in less than the window would otherwise be given one commit for each update of documents
   that trickle; with it there are at most `1 / window_seconds` commits a second until batches are
   large. So a lone editor, who never writes faster than that, is never delayed, and nobody by more
   than it.
+
+A commit is most of what a lone update costs, so the way to it and back is callbacks on the event loop,
+without a task or a timer for each, where the store has a prompt way of appending (`PromptStore`).
+At any time one thing is due or under way: the beginning of a commit, its answer, or the pause after a
+failure. Each ends in the method that decides what comes next.
 
 Nothing is ever dropped. While the database is unavailable the same batch is tried again, with
 growing pauses, for as long as it takes; appending twice is harmless (see `Store.append`).
@@ -28,6 +32,7 @@ from collections.abc import Awaitable, Callable
 from collections.abc import Sequence as SequenceOf
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -39,7 +44,7 @@ from quorate_storage.errors import (
     SequenceConflict,
     StorageUnavailable,
 )
-from quorate_storage.stores import Lease, LogEntry, Store
+from quorate_storage.stores import Lease, LogEntry, PromptStore, Store
 
 log = logging.getLogger("quorate.storage")
 
@@ -50,12 +55,12 @@ Done = Callable[[BaseException | None], None]
 class JournalSettings:
     """When to commit and how to try again.
 
-    A batch of `small_entries` or more does not wait for the window. `drain_seconds` is how long
+    A batch that carries `small_updates` or more does not wait for the window. `drain_seconds` is how long
     leaving waits for a database that fails.
     """
 
     window_seconds: float = 0.003
-    small_entries: int = 64
+    small_updates: int = 64
     batch_entries: int = 2000
     batch_bytes: int = 4 * 1024 * 1024
     first_pause_seconds: float = 0.05
@@ -83,6 +88,7 @@ class _Ticket:
     number: int
     entries: tuple[LogEntry, ...]
     size_bytes: int
+    weight: int
     done: Done
     act: Act | None
 
@@ -106,6 +112,7 @@ class Journal:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
+        self._prompt = store if isinstance(store, PromptStore) else None
         self._lease = lease
         self._settings = settings or JournalSettings()
         self._observer = observer
@@ -115,21 +122,23 @@ class Journal:
         # The oldest tickets are in the batch, the others behind them in the queue, both in order.
         self._batch: list[_Ticket] = []
         self._queue: deque[_Ticket] = deque()
-        self._queued_entries = 0
+        self._queued_weight = 0
         self._newest = 0
         self._flushing: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self._arrived = asyncio.Event()
-        self._enough = asyncio.Event()
+        self._due: asyncio.Handle | None = None
+        self._is_due_now = False
+        self._is_behind = False
+        self._attempt: asyncio.Task[object] | None = None
+        self._pause_seconds = 0.0
         self._last_start = float("-inf")
         self._failing_since: float | None = None
-        self._is_closing = False
-        self._task: asyncio.Task[None] | None = None
+        self._is_running = False
         self.pending_entries = 0
         self.pending_bytes = 0
 
     async def __aenter__(self) -> Self:
-        """Start the one task that commits."""
-        self._task = asyncio.create_task(self._run(), name="journal")
+        """Take entries from now on."""
+        self._is_running = True
         return self
 
     async def __aexit__(
@@ -143,18 +152,18 @@ class Journal:
         When the database fails for longer than `drain_seconds`, what is left is given back to its
         owners with `StorageUnavailable`: it may or may not be durable.
         """
-        task = self._task
-        assert task is not None
-        self._is_closing = True
-        self._arrived.set()
-        self._enough.set()
-        await asyncio.wait((task,), timeout=self._settings.drain_seconds)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait((task,))
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.drain_seconds):
+                    while self._batch or self._queue:
+                        await self.flush()
+        finally:
+            # Whatever is still under way is not heard any more.
+            self._is_running = False
+            if self._attempt is not None:
+                self._attempt.cancel()
+                await asyncio.wait((self._attempt,))
             self._give_back(StorageUnavailable("the journal was closed while the database failed"))
-        if not task.cancelled():
-            task.result()
 
     @property
     def is_failing(self) -> bool:
@@ -174,7 +183,9 @@ class Journal:
         """
         return self._last_start if self._batch else None
 
-    def append(self, entries: SequenceOf[LogEntry], done: Done, act: Act | None = None) -> None:
+    def append(
+        self, entries: SequenceOf[LogEntry], done: Done, act: Act | None = None, *, weight: int | None = None
+    ) -> None:
         """Hand in entries of one document or of several and the act that belongs to them, and return at once.
 
         They are committed together, all or none. For each document, entries must be handed in in the order of
@@ -187,19 +198,22 @@ class Journal:
                 `ValueRefused`), and then also for everything of the same document that was handed
                 in since. While the database is unavailable it is not called at all.
             act: written in the same transaction.
+            weight: how many updates of people the entries carry, which may have been merged: what waits for this
+                commit, and so what counts for `small_updates`. As many as there are entries when not given.
         """
-        if self._task is None or self._task.done():
+        if not self._is_running:
             raise RuntimeError("the journal is not running")
         self._newest += 1
         size = sum(len(entry.update) for entry in entries)
-        ticket = _Ticket(number=self._newest, entries=tuple(entries), size_bytes=size, done=done, act=act)
+        weight = len(entries) if weight is None else weight
+        ticket = _Ticket(
+            number=self._newest, entries=tuple(entries), size_bytes=size, weight=weight, done=done, act=act
+        )
         self._queue.append(ticket)
-        self._queued_entries += len(entries)
+        self._queued_weight += weight
         self.pending_entries += len(entries)
         self.pending_bytes += size
-        self._arrived.set()
-        if self._queued_entries >= self._settings.small_entries:
-            self._enough.set()
+        self._plan()
 
     async def flush(self) -> None:
         """Wait until everything handed in so far is durable or refused."""
@@ -207,28 +221,37 @@ class Journal:
             return
         finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._flushing.append((self._newest, finished))
-        self._enough.set()
+        self._plan()
         await finished
 
-    async def _run(self) -> None:
-        while True:
-            await self._arrived.wait()
-            await self._gather()
-            self._take()
-            if self._batch:
-                await self._commit()
-            elif self._is_closing:
-                return
-
-    async def _gather(self) -> None:
-        """Wait out the window when commits come fast and the batch is small."""
-        elapsed = self._clock() - self._last_start
-        rest = self._settings.window_seconds - elapsed
-        if rest <= 0 or self._enough.is_set():
+    def _plan(self) -> None:
+        """See to it that the next commit begins: soon, or when the window is over."""
+        if self._batch or self._is_due_now or not self._queue:
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(rest):
-                await self._enough.wait()
+        loop = asyncio.get_running_loop()
+        rest = self._settings.window_seconds - (self._clock() - self._last_start)
+        if rest <= 0 or self._is_urgent():
+            if self._due is not None:
+                self._due.cancel()
+            self._is_due_now = True
+            self._due = loop.call_soon(self._begin)
+        elif self._due is None:
+            self._due = loop.call_later(rest, self._begin)
+
+    def _is_urgent(self) -> bool:
+        """Tell whether the next batch must not wait for the window."""
+        is_large = self._queued_weight >= self._settings.small_updates
+        return is_large or self._is_behind or bool(self._flushing)
+
+    def _begin(self) -> None:
+        """Begin a commit of what has gathered."""
+        self._due = None
+        self._is_due_now = False
+        self._take()
+        if self._batch:
+            self._last_start = self._clock()
+            self._pause_seconds = self._settings.first_pause_seconds
+            self._try()
 
     def _take(self) -> None:
         """Move tickets from the queue to the batch, up to its bounds but at least one.
@@ -245,49 +268,93 @@ class Journal:
             if self._batch and (is_full or (ticket.act is None) != (self._batch[0].act is None)):
                 break
             self._batch.append(self._queue.popleft())
-            self._queued_entries -= len(ticket.entries)
-        if not self._queue and not self._is_closing:
-            self._arrived.clear()
-        if self._queued_entries < settings.small_entries and not self._is_closing:
-            self._enough.clear()
+            self._queued_weight -= ticket.weight
+        # What had no room has waited for its turn already.
+        self._is_behind = bool(self._queue)
 
-    async def _commit(self) -> None:
-        """Bring the batch to its end: each ticket durable or refused."""
-        started = self._last_start = self._clock()
-        pause = self._settings.first_pause_seconds
-        while self._batch:
-            try:
-                await self._write(self._batch)
-            except (SequenceConflict, DocumentMissing) as error:
-                self._note_answer()
-                self._refuse(error.document, error)
-            except LeaseLost as error:
-                self._note_answer()
-                self._give_back(error)
-            except StorageUnavailable as error:
-                self._note_failure(error)
-                await self._pause(pause * (0.5 + self._jitter() / 2))
-                pause = min(2 * pause, self._settings.longest_pause_seconds)
-            except Exception as error:  # noqa: BLE001  # a bug, or a value that does not fit
-                self._isolate(error)
-            else:
-                self._note_answer()
-                self._accept(self._clock() - started)
+    def _try(self) -> None:
+        """Hand the batch to the store, in the cheapest way there is."""
+        try:
+            lease = self._lease()
+            if self._prompt is not None and self._batch[0].act is None:
+                answer = partial(self._on_prompt_answer, lease)
+                if self._prompt.start_append(self._entries(), lease=lease, answer=answer):
+                    return
+        except Exception as error:  # noqa: BLE001 - told apart where every answer is
+            asyncio.get_running_loop().call_soon(self._on_answer, error)
+        else:
+            self._append(lease)
 
-    async def _write(self, tickets: SequenceOf[_Ticket]) -> None:
-        entries = [entry for ticket in tickets for entry in ticket.entries]
-        acts = [ticket.act for ticket in tickets if ticket.act is not None]
-        await self._store.append(entries, lease=self._lease(), acts=acts)
+    def _on_prompt_answer(self, lease: Lease, outcome: object) -> None:
+        if outcome is False and self._is_running:
+            self._append(lease)
+        else:
+            self._on_answer(outcome if isinstance(outcome, Exception) else None)
 
-    def _isolate(self, error: Exception) -> None:
+    def _append(self, lease: Lease) -> None:
+        """Wait for the store in a task of its own: a batch with acts, or one that has something against it."""
+        acts = [ticket.act for ticket in self._batch if ticket.act is not None]
+        self._run(partial(self._store.append, self._entries(), lease=lease, acts=acts), self._on_answer)
+
+    def _run(self, work: Callable[[], Awaitable[object]], then: Callable[[BaseException | None], None]) -> None:
+        def finish(task: asyncio.Task[object]) -> None:
+            self._attempt = None
+            if not task.cancelled():
+                then(task.exception())
+
+        async def wait() -> None:
+            await work()
+
+        self._attempt = asyncio.create_task(wait(), name="journal")
+        self._attempt.add_done_callback(finish)
+
+    def _entries(self) -> list[LogEntry]:
+        return [entry for ticket in self._batch for entry in ticket.entries]
+
+    def _on_answer(self, error: BaseException | None) -> None:
+        """Decide what the answer of the store means: each ticket is durable or refused in the end."""
+        if not self._is_running:
+            return
+        if isinstance(error, StorageUnavailable):
+            self._note_failure(error)
+            seconds = self._pause_seconds * (0.5 + self._jitter() / 2)
+            self._pause_seconds = min(2 * self._pause_seconds, self._settings.longest_pause_seconds)
+            self._run(partial(self._pause, seconds), self._on_pause_over)
+            return
+        self._settle(error)
+        if self._batch:
+            self._try()
+        else:
+            self._plan()
+
+    def _on_pause_over(self, error: BaseException | None) -> None:
+        if error is not None:
+            log.error("append.pause_failed", exc_info=error)
+        if self._is_running:
+            self._try()
+
+    def _settle(self, error: BaseException | None) -> None:
+        """Call back those of the batch whose fate an answer has decided."""
+        if error is None:
+            self._note_answer()
+            self._accept(self._clock() - self._last_start)
+        elif isinstance(error, SequenceConflict | DocumentMissing):
+            self._note_answer()
+            self._refuse(error.document, error)
+        elif isinstance(error, LeaseLost):
+            self._note_answer()
+            self._give_back(error)
+        else:  # a bug, or a value that does not fit
+            self._isolate(error)
+
+    def _isolate(self, error: BaseException) -> None:
         """Find the ticket that no attempt can commit, by halves, so that it fails alone."""
         half = len(self._batch) // 2
         if half:
             rest = self._batch[half:]
             self._batch = self._batch[:half]
             self._queue.extendleft(reversed(rest))
-            self._queued_entries += sum(len(ticket.entries) for ticket in rest)
-            self._arrived.set()
+            self._queued_weight += sum(ticket.weight for ticket in rest)
             return
         log.error("append.refused", exc_info=error)
         alone = self._batch.pop(0)
@@ -326,7 +393,7 @@ class Journal:
         refused: list[_Ticket] = []
         self._batch = _without(self._batch, document, refused)
         self._queue = deque(_without(self._queue, document, refused))
-        self._queued_entries = sum(len(ticket.entries) for ticket in self._queue)
+        self._queued_weight = sum(ticket.weight for ticket in self._queue)
         self._finish(refused, error)
 
     def _give_back(self, error: BaseException) -> None:
@@ -334,7 +401,7 @@ class Journal:
         tickets = [*self._batch, *self._queue]
         self._batch = []
         self._queue.clear()
-        self._queued_entries = 0
+        self._queued_weight = 0
         self._finish(tickets, error)
 
     def _finish(self, tickets: SequenceOf[_Ticket], error: BaseException | None) -> None:

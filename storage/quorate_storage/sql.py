@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 from functools import partial
@@ -134,6 +135,12 @@ class SqlStore(SqlActs, Store):
             write_acts(connection, acts, time.time())
 
         await self._database.write(append)
+
+    def start_append(
+        self, entries: SequenceOf[LogEntry], *, lease: Lease, answer: Callable[[bool | Exception], None]
+    ) -> bool:
+        """See `PromptStore.start_append`."""
+        return self._database.start_append(batch_of(entries), lease, answer)
 
     async def load(self, document: DocumentId) -> StoredState:
         """See `Store.load`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import URL, Connection, bindparam, insert, select
@@ -16,8 +17,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement
 
 from quorate_storage.batches import Batch
+from quorate_storage.bounded_calls import BoundedCall
 from quorate_storage.catalogue_rows import last_sequence
-from quorate_storage.databases import Database, SqlSettings
+from quorate_storage.databases import Database, SqlSettings, name_failure
 from quorate_storage.sqlite_connections import SqliteConnection
 from quorate_storage.stores import Lease
 from quorate_storage.tables import documents, leases, updates
@@ -45,6 +47,7 @@ class SqliteDatabase(Database):
         self._url = url
         self._turn = asyncio.Lock()
         self._writer: SqliteConnection | None = None
+        self._appending = BoundedCall(settings.operation_seconds)
         self._may_read = asyncio.Semaphore(settings.readers)
         self._idle: list[SqliteConnection] = []
 
@@ -55,9 +58,35 @@ class SqliteDatabase(Database):
     async def close(self) -> None:
         """Disconnect; the last one to do so folds the write-ahead log into the file."""
         await super().close()
+        self._appending.close()
         while self._idle:
             await self._idle.pop().close()
-        await self._drop_writer()
+        if self._writer is not None:
+            await self._drop(self._writer)
+
+    def start_append(self, batch: Batch, lease: Lease, answer: Callable[[bool | Exception], None]) -> bool:
+        """Begin an append on the writer's thread, unless somebody else has the turn; see `Database.start_append`.
+
+        Whoever takes the turn meanwhile comes behind it: the thread does one thing after the other.
+        """
+        writer = self._writer
+        if writer is None or self._turn.locked() or self._appending.is_waiting:
+            return False
+        end = self._appending.begin(partial(self._end_append, answer, writer))
+        writer.start(end, _append_at_once, batch, lease)
+        return True
+
+    def _end_append(
+        self, answer: Callable[[bool | Exception], None], writer: SqliteConnection, outcome: object
+    ) -> None:
+        if not isinstance(outcome, Exception) or isinstance(outcome, sqlite3.IntegrityError):
+            answer(outcome is True)
+            return
+        if isinstance(outcome, BROKEN):
+            dropping = asyncio.ensure_future(self._drop(writer))
+            self._running.add(dropping)
+            dropping.add_done_callback(self._forget)
+        answer(name_failure(outcome))
 
     async def _read(self, work: Callable[[Connection], Result]) -> Result:
         async with self._may_read:
@@ -79,7 +108,7 @@ class SqliteDatabase(Database):
             try:
                 return await writer.transact(work)
             except BROKEN:
-                await self._drop_writer()
+                await self._drop(writer)
                 raise
 
     async def _append(self, batch: Batch, lease: Lease) -> bool:
@@ -88,7 +117,7 @@ class SqliteDatabase(Database):
             try:
                 return await writer.run(_append_at_once, batch, lease)
             except BROKEN:
-                await self._drop_writer()
+                await self._drop(writer)
                 raise
 
     async def _connected(self) -> SqliteConnection:
@@ -101,9 +130,10 @@ class SqliteDatabase(Database):
         # must give up before the operation is given up.
         return await SqliteConnection.open(self._url, busy_seconds=self.settings.operation_seconds / 2, begin=begin)
 
-    async def _drop_writer(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
+    async def _drop(self, writer: SqliteConnection) -> None:
+        """Disconnect the writer, once; what it was given before ends first."""
+        if self._writer is writer:
+            self._writer = None
             await writer.close()
 
 

@@ -7,9 +7,11 @@ goes there once, as one function, and finds SQLAlchemy's own synchronous connect
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import aiosqlite
@@ -61,6 +63,12 @@ class SqliteConnection:
         """Run a function of the driver's own connection, and what else it is given."""
         return await _on_thread(self.driver, function, self.driver._conn, *arguments)  # noqa: SLF001
 
+    def start(self, answer: Callable[[object], None], function: Callable[..., object], *arguments: object) -> None:
+        """Run a function as `run` does, but return at once; `answer` is told on the event loop what came of it."""
+        work = partial(function, self.driver._conn, *arguments)  # noqa: SLF001 - as in `run`
+        # Without a future of its own the driver only runs the function: one wake-up of the event loop instead of two.
+        self.driver._tx.put_nowait((None, partial(_tell, asyncio.get_running_loop(), answer, work)))  # noqa: SLF001
+
     async def close(self) -> None:
         """Disconnect, whatever state the connection is in."""
         try:
@@ -73,6 +81,14 @@ async def _on_thread(driver: Any, function: Callable[..., Result], *arguments: o
     # aiosqlite has no public way to run a function on its thread; its own methods use this one.
     result: Result = await driver._execute(function, *arguments)  # noqa: SLF001
     return result
+
+
+def _tell(loop: asyncio.AbstractEventLoop, answer: Callable[[object], None], work: Callable[[], object]) -> None:
+    try:
+        outcome = work()
+    except BaseException as error:  # noqa: BLE001 - whoever waits is told
+        outcome = error
+    loop.call_soon_threadsafe(answer, outcome)
 
 
 def _connect(raw: sqlite3.Connection, begin: str, busy_seconds: float) -> Connection:

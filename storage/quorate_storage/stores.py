@@ -9,11 +9,11 @@ A third party's store is right when it passes `quorate_storage.testing`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from quorate_protocol.ids import ClientId, DocumentId, DocumentName, Sequence, UserId
 from quorate_storage.act_stores import ActStore, Attribution
@@ -325,4 +325,32 @@ class Store(ActStore, Protocol):
 
     async def release_lease(self, lease: Lease) -> None:
         """Give a lease up at once; a lost lease is left alone."""
+        ...
+
+
+@runtime_checkable
+class PromptStore(Protocol):
+    """What a `Store` may offer beside its methods: appends without acts that need no task to wait for them.
+
+    The journal then uses both, so a class that changes `append` of such a store has to change this as well.
+    """
+
+    def start_append(
+        self, entries: SequenceOf[LogEntry], *, lease: Lease, answer: Callable[[bool | Exception], None]
+    ) -> bool:
+        """Begin to append and return at once.
+
+        Args:
+            entries: at least one.
+            lease: as for `Store.append`.
+            answer: called once, on the event loop and not before this method has returned: with True when all
+                entries are durable; with False when nothing was written and `Store.append` has to find out why;
+                with an error that `Store.append` would raise. Appending again is then as harmless as there.
+
+        Returns:
+            False when nothing was begun and nobody will be told: `Store.append` has to be used.
+
+        Raises:
+            SequenceConflict: the entries of a document do not follow each other. Nothing was begun.
+        """
         ...

@@ -26,7 +26,7 @@ from tests.storage.scripted import Fault, ScriptedStore
 
 ONE, TWO, THREE = DocumentId(1), DocumentId(2), DocumentId(3)
 AT_ONCE = JournalSettings(window_seconds=0)
-NEVER_BY_ITSELF = JournalSettings(window_seconds=3600, small_entries=4)
+NEVER_BY_ITSELF = JournalSettings(window_seconds=3600, small_updates=4)
 
 
 @dataclass
@@ -172,6 +172,31 @@ async def test_a_small_batch_waits_out_the_window() -> None:
 
         assert len(it.store.appends) == 2
         assert it.durable[-1] == (ONE, 2)
+
+
+async def test_merged_updates_count_as_many() -> None:
+    """One entry that carries the updates of many people does not wait for the window."""
+    async with bench(settings=NEVER_BY_ITSELF) as it:
+        it.append(ONE, 1)
+        await turns()
+        errors: list[BaseException | None] = []
+
+        it.journal.append([entry(ONE, 2)], errors.append, weight=4)
+        await turns()
+
+        assert errors == [None]
+
+
+async def test_what_has_no_room_follows_at_once() -> None:
+    """What a bound kept out of a batch has waited already, and does not wait for another window."""
+    settings = JournalSettings(window_seconds=3600, batch_entries=2)
+    async with bench(settings=settings) as it:
+        for place in (1, 2, 3):
+            it.append(ONE, place)
+
+        await turns()
+
+        assert it.durable == [(ONE, 1), (ONE, 2), (ONE, 3)]
 
 
 async def test_a_flush_does_not_wait_for_the_window() -> None:

@@ -157,6 +157,37 @@ async def test_an_append_takes_the_fast_path(url: str) -> None:
         assert not await store._database.append(batch_of([entry(DocumentId(99), 1)]), lease)
 
 
+async def test_an_append_can_be_told_by_callback(sqlite_url: str) -> None:
+    """A prompt append tells what the fast path says, and is not begun while another is under way."""
+    async with SqlStore(sqlite_url) as store, written(store, 3) as (lease, document):
+
+        async def told(place: int) -> object:
+            answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+            assert store.start_append([entry(document.id, place)], lease=lease, answer=answer.set_result)
+            assert not store.start_append([entry(document.id, place)], lease=lease, answer=answer.set_result)
+            return await answer
+
+        assert await told(4) is True
+        assert await told(9) is False
+        await stop_after(store, 1)
+        assert isinstance(await told(5), StorageUnavailable)
+        await store.append([entry(document.id, 5)], lease=lease)
+        assert (await store.load(document.id)).tail == tuple(entries(document.id, 1, 5))
+
+
+async def test_a_hanging_prompt_append_is_given_up(sqlite_url: str) -> None:
+    """A thread that hangs is told in time; the append ends by itself and can be asked for again."""
+    async with SqlStore(sqlite_url, IMPATIENT) as store, written(store, 1) as (lease, document):
+        with hanging(store):
+            await asyncio.sleep(0)  # the thread is kept busy from then on
+            answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+            assert store.start_append([entry(document.id, 2)], lease=lease, answer=answer.set_result)
+            assert isinstance(await answer, StorageUnavailable)
+
+        await store.append([entry(document.id, 2)], lease=lease)
+        assert (await store.load(document.id)).tail == tuple(entries(document.id, 1, 2))
+
+
 # A lost answer
 
 

@@ -78,7 +78,8 @@ class Relay:
             self.after_commit(lambda: self._deliver([batch]), batch.give_up)
             return
         self.enlist(batch)
-        self._journal.append(batch.entries, lambda error: self.committed(batch, error), act)
+        weight = len(batch.entries) + batch.weight
+        self._journal.append(batch.entries, lambda error: self.committed(batch, error), act, weight=weight)
 
     def enlist(self, batch: Batch) -> None:
         """Count a batch as in flight that somebody else hands to the journal, and then calls `committed` for."""

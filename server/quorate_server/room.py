@@ -392,6 +392,7 @@ class Room:
         if applied.update:
             batch.entries.append(self._numbered(applied.update, author))
             batch.relays.append(applied.update)
+            batch.weight += len(sound) - 1
         if applied.parked:
             sound = self._record_parked(batch, sound, applied)
         batch.waiting.extend(incoming for incoming in sound if incoming.done is not None)

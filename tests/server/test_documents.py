@@ -10,8 +10,10 @@ import pytest
 from pycrdt import Array, Doc, Map, Text
 
 from quorate_protocol.dividing import divide
+from quorate_protocol.ids import ClientId
 from quorate_protocol.state_vectors import decode_state_vector
-from quorate_server.documents import LiveDocument
+from quorate_server.documents import TRIED_BYTES, LiveDocument
+from quorate_server.errors import MalformedUpdate
 from quorate_server.folding import state_hash
 from quorate_server.plain_views import render_json
 
@@ -114,3 +116,42 @@ def test_many_that_wait_for_each_other_in_the_worst_order_are_released_at_once()
     assert emitted
     assert render_json(live.encode()) == {"text": "a" * 5000}
     live.close()
+
+
+def _long_text() -> bytes:
+    """Return an update that is large enough to be tried unread."""
+    doc: Doc[Any] = Doc(client_id=5)
+    text = doc.get("text", type=Text)
+    text += "word " * TRIED_BYTES
+    return doc.get_update()
+
+
+def test_a_large_stored_update_is_loaded_without_being_read() -> None:
+    """What the engine says was new is the update itself, and what is known is as if it had been read."""
+    stored = _long_text()
+    with closing(LiveDocument([stored])) as live:
+        assert live.encode() == stored
+        assert live.knows(ClientId(5), 5 * TRIED_BYTES)
+        assert live.version == 1
+
+
+def test_a_large_stored_update_that_builds_on_what_is_missing_waits() -> None:
+    """It was parked when it came first, and the engine does not keep it now either."""
+    doc: Doc[Any] = Doc(client_id=5)
+    text = doc.get("text", type=Text)
+    text += "before"
+    known = doc.get_state()
+    text += "word " * TRIED_BYTES
+    late = doc.get_update(known)
+    with closing(LiveDocument([late])) as live:
+        assert live.waiting == (late,)
+        assert live.encode() == b"\x00\x00"
+        assert not live.knows(ClientId(5), 1)
+
+
+@pytest.mark.parametrize("damage", [b"\xff", b"\x80" * 12])
+def test_a_large_stored_update_that_is_damaged_is_named_as_such(damage: bytes) -> None:
+    """The engine cannot read it, and neither can we: the load fails, and nothing else."""
+    stored = _long_text()
+    with pytest.raises(MalformedUpdate, match="stored"):
+        LiveDocument([damage + stored[len(damage) :]])

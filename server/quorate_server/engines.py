@@ -49,6 +49,11 @@ CHANGES_AT_ONCE = 500
 ARTIFACTS_AT_ONCE = 8
 NOTE_SECONDS = 1.0
 """How often the place in the feed is kept. After a crash an engine hears again what it heard since."""
+FOLLOW_SECONDS = 0.05
+"""How often the feed is read at most: what changes one after the other is heard of together.
+
+By profile, three engines that read it after each of 300 creations asked the database for more than all else did.
+"""
 MOST_WAKE_UPS = 10**9
 """All there are."""
 
@@ -173,8 +178,10 @@ class Runtime:
         try:
             while True:
                 self._news.clear()
+                followed_at = time.monotonic()
                 await self._until_done(self._follow)
                 await self._wait_for_news()
+                await asyncio.sleep(followed_at + FOLLOW_SECONDS - time.monotonic())
         finally:
             sweep.cancel()
             await asyncio.gather(sweep, return_exceptions=True)

@@ -11,7 +11,6 @@ from typing import TextIO, cast
 from urllib.parse import quote
 
 import click
-import httpx
 
 from quorate_client import Client, Disconnected, ProblemError
 from quorate_server.access import Action
@@ -100,6 +99,8 @@ def why_command(*, url: str, token: str, name: str, **asked: object) -> None:
     query = cast("Mapping[str, str]", {key: value for key, value in given.items() if value})
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     address = f"{url.rstrip('/')}/api/access/{quote(name)}"
+    import httpx  # noqa: PLC0415 - the server loads this module too, and never asks
+
     try:
         answer = httpx.get(address, params=query, headers=headers, timeout=30.0)
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import httpx
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OctKey
@@ -117,7 +116,7 @@ class JwksAuthenticator:
                 try:
                     self._keys = KeySet.import_key_set(await self._fetch())
                     self._fetched_at = self._clock()
-                except (OSError, ValueError, httpx.HTTPError, JoseError) as error:
+                except (OSError, ValueError, JoseError) as error:
                     log.warning("jwks.unavailable", extra={"error": str(error)})
             if self._keys is None:
                 raise Unavailable("the token issuer's keys cannot be had")
@@ -131,10 +130,15 @@ class JwksAuthenticator:
     async def _fetch(self) -> Any:
         if "://" not in self._source:
             return json.loads(await asyncio.to_thread(Path(self._source).read_text, "utf-8"))
-        async with httpx.AsyncClient(timeout=5.0) as client:
-            answer = await client.get(self._source)
-            answer.raise_for_status()
-            return answer.json()
+        import httpx  # noqa: PLC0415 - only a server with an issuer pays the memory that it takes
+
+        try:
+            async with httpx.AsyncClient(timeout=5.0) as client:
+                answer = await client.get(self._source)
+                answer.raise_for_status()
+                return answer.json()
+        except httpx.HTTPError as error:
+            raise OSError(str(error)) from error
 
 
 class UnknownKey(NotAuthenticated):

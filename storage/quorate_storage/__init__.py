@@ -3,6 +3,8 @@
 Start with `stores`: it says what a store promises. The contract tests are in `testing`.
 """
 
+from typing import TYPE_CHECKING
+
 from quorate_storage.act_stores import (
     ActStore,
     Attribution,
@@ -56,7 +58,6 @@ from quorate_storage.fabric import (
 from quorate_storage.journal import Done, Journal, JournalObserver, JournalSettings
 from quorate_storage.leases import Holder, LeaseKeeper, LeaseSettings
 from quorate_storage.memory import MemoryStore
-from quorate_storage.redis_fabric import RedisFabric
 from quorate_storage.sql import SqlStore
 from quorate_storage.stores import (
     Document,
@@ -70,6 +71,9 @@ from quorate_storage.stores import (
     StoredState,
     Version,
 )
+
+if TYPE_CHECKING:
+    from quorate_storage.redis_fabric import RedisFabric
 
 __all__ = [
     "Act",
@@ -139,3 +143,12 @@ __all__ = [
     "compact",
     "new_act_id",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Return `RedisFabric`, loaded when somebody asks for it: the client for Redis takes 7 MiB."""
+    if name == "RedisFabric":
+        from quorate_storage.redis_fabric import RedisFabric  # noqa: PLC0415
+
+        return RedisFabric
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -32,7 +32,6 @@ from quorate_storage.acts import Act, SetAside
 from quorate_storage.batches import batch_of
 from quorate_storage.databases import Database, SqlSettings
 from quorate_storage.grouped_writes import GroupedWrites
-from quorate_storage.postgres import PostgresDatabase
 from quorate_storage.sql_acts import SqlActs, with_act
 from quorate_storage.sqlite import SqliteDatabase
 from quorate_storage.stores import (
@@ -229,5 +228,8 @@ def _database_of(url: URL, settings: SqlSettings) -> Database:
             raise ValueError("a SQLite store needs a file; MemoryStore keeps nothing on disk")
         return SqliteDatabase(url.set(drivername="sqlite+aiosqlite"), settings)
     if backend in {"postgresql", "postgres"}:
+        # Only here: who is on SQLite does without SQLAlchemy's asynchronous engine and its object mapper.
+        from quorate_storage.postgres import PostgresDatabase  # noqa: PLC0415
+
         return PostgresDatabase(url.set(drivername="postgresql+asyncpg"), settings)
     raise ValueError(f"no store for {backend!r}: use sqlite:///file or postgresql://host/name")

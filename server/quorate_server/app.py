@@ -30,6 +30,7 @@ from quorate_server.core_commands import core_commands
 from quorate_server.engine_house import EngineHouse, load_engines
 from quorate_server.errors import SettingsError, Unavailable
 from quorate_server.feed_subscriptions import Feed
+from quorate_server.folding import warm_up
 from quorate_server.guards import Guard
 from quorate_server.hocuspocus_endpoint import serve_hocuspocus
 from quorate_server.hooks import Engine
@@ -164,6 +165,7 @@ class Quorate:
                 _forget_acts(store),
             ):
                 stack.push_async_callback(_cancel, asyncio.create_task(work))
+            warm_up()
             await rooms.ledger.commit(_event("server.started"))
             log.info("server.started", extra={"database": settings.database_url.partition("@")[2] or "sqlite"})
             yield

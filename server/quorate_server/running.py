@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -92,5 +93,15 @@ async def run(quorate: Quorate, *, notice: str = "", prepare: Prepare | None = N
     async with quorate.lifespan():
         if prepare is not None:
             await prepare()
+        _set_apart_what_stays()
         await server.serve()
     return server.started
+
+
+def _set_apart_what_stays() -> None:
+    """Take all that was loaded so far out of the garbage collector's sight: it lives as long as the process.
+
+    By measurement a full collection looked at it for 100 ms, in the middle of a hundred handshakes.
+    """
+    gc.collect()
+    gc.freeze()

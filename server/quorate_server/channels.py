@@ -67,8 +67,8 @@ class FrameTransport(Protocol):
         """Deliver messages and the end of the socket by callback from now on."""
         ...
 
-    def write(self, wire: bytes) -> int:
-        """Write raw frames; return how many bytes wait in the transport's buffer."""
+    def write(self, wire: bytes, bound: int) -> bool:
+        """Write raw frames, unless more bytes than `bound` wait already; tell whether it did, or nobody is there."""
         ...
 
     def close(self, code: int, reason: str) -> None:
@@ -109,9 +109,7 @@ class ExtensionChannel:
         if self._closed:
             return
         # Before, not after: one answer may be larger than the bound, and must reach whoever reads.
-        if self._transport.buffered() <= self._bound:
-            self._transport.write(frames.wire)
-        else:
+        if not self._transport.write(frames.wire, self._bound):
             self._on_overflow()
             self.close(_TRY_AGAIN_LATER, "too slow: reconnect to resynchronise")
             # The close frame waits behind the full buffer; a peer that reads nothing never gets it.

@@ -115,7 +115,7 @@ class Connection:
     def take(self, messages: list[bytes], start: int) -> int:
         """Act on the WebSocket message at `start`, and on edits of the same document behind it; return how many."""
         address, updates = self.read_burst(messages, start)
-        if len(updates) > 1 and not self._is_closing and (found := self.find(address)) is not None:
+        if updates and not self._is_closing and (found := self.find(address)) is not None:
             session, room = found
             room.receive_burst(session, updates)
             self._charge(len(updates), sum(map(len, updates)))
@@ -171,7 +171,7 @@ class Connection:
             room.presence.receive(session, event.update)
             cost = len(event.update)
         elif isinstance(event, AwarenessQuery):
-            room.tell_presence(session)
+            room.presence.tell(session)
         self._charge(1, cost)
 
     def fail(self, error: RemoteProtocolError) -> None:

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import Any, TypeVar, cast
 
 from pycrdt import Doc, Map, Subscription, TransactionEvent, get_state
@@ -43,6 +43,7 @@ from quorate_protocol.updates import (
     measure_update,
     update_ends,
 )
+from quorate_server.applied import Applied, Staged
 from quorate_server.crdt_types import AnyDoc
 from quorate_server.errors import EnginePanic, MalformedUpdate, Refused
 from quorate_server.hashing import ContentHasher
@@ -61,6 +62,9 @@ EMPTY_STATE_VECTOR = b"\x00"
 TRIED_BYTES = 4096
 """A first stored update of at least so many bytes is tried unread: reading it is four fifths of what loading costs."""
 
+REPLAYED_TOGETHER = 100
+"""So many stored updates are applied in one transaction, which costs more than most of them do."""
+
 SEED_CLIENT_ID = ClientId(1)
 """The client id of seeds: fixed, so that two servers that seed the same name come to the same bytes."""
 
@@ -71,40 +75,6 @@ It is "QUOR": no small number, which people choose by hand, and as likely as any
 
 One is enough: a document has one owner process, and what it lost uncommitted nobody has seen.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """What became of the updates of one author.
-
-    `update` is everything that was new, as one update; empty when nothing was.
-    `parked` builds, in part at least, on what has not come; that part took no effect yet.
-    `malformed` are the positions of updates that are no updates; the others were applied.
-    `refusal` tells that a guard refused: `update` then carries the edit *and* its undoing.
-    """
-
-    update: bytes = b""
-    parked: tuple[bytes, ...] = ()
-    malformed: tuple[int, ...] = ()
-    refusal: Refused | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Staged:
-    """A change of the server that is in the document, and nowhere else yet.
-
-    `update` is what was new in it, empty when nothing was. `revert` takes the change back and returns the update
-    that says both: change and undoing. With an `error` that is done already, and is what `update` says.
-    """
-
-    update: bytes
-    undoing: Undoing
-    revert: Callable[[], bytes]
-    error: Exception | None = None
-
-    def close(self) -> None:
-        """Let the change stand: it can be taken back no more."""
-        self.undoing.close()
 
 
 @dataclass(slots=True)
@@ -152,9 +122,7 @@ class LiveDocument:
         """Its number among all live documents of this process."""
         if state != EMPTY_UPDATE:
             self._load(state)
-        for update in updates:
-            if self.version or len(update) < TRIED_BYTES or not self._took_whole(update):
-                self._apply_stored(update)
+        self._replay(iter(updates))
         self.release_waiting()
 
     @property
@@ -239,13 +207,17 @@ class LiveDocument:
                     apply(transaction, update)
                 except ValueError:  # the engine decodes an update whole before it touches anything
                     broken.append(position)
-            if not broken:
-                self._learn(ends)
 
         suspects = [(update, None) for update in updates]
         self._run(apply_each, suspects)
         if broken:
             self._learn_own()
+        elif self._emitted not in ([], [EMPTY_UPDATE]) and measure_burst(self._emitted[-1:], self._known) == ends:
+            self._learn(ends)  # all of it took effect: by far the usual case
+            self.version += 1
+            return Applied(update=self._emitted[-1])
+        else:
+            self._learn(ends)
         return Applied(update=self._checked_emission(suspects), malformed=tuple(broken))
 
     def apply_guarded(
@@ -455,6 +427,16 @@ class LiveDocument:
         self._subscription: Subscription = self._doc.observe(self._on_transaction)
         # `Doc.apply_update` opens a transaction within the one that is open: a third of what an update costs us.
         self._engine: Any = cast("Any", self._doc)._doc  # noqa: SLF001
+
+    def _replay(self, updates: Iterator[bytes]) -> None:
+        for first in islice(updates, 1):
+            if self.version or len(first) < TRIED_BYTES or not self._took_whole(first):
+                self._apply_stored(first)
+        while together := list(islice(updates, REPLAYED_TOGETHER)):
+            ends = self.measure_burst(together)
+            if ends is None or self.apply_burst(together, ends).malformed:
+                for update in together:
+                    self._apply_stored(update)
 
     def _took_whole(self, update: bytes) -> bool:
         """Give the engine, still empty, a large stored update unread; if it did not take all of it, begin anew.

@@ -11,19 +11,18 @@ import functools
 import hashlib
 import itertools
 import json
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from typing import ParamSpec, TypeVar
 
 from quorate_protocol.limits import DEFAULT_LIMITS
 from quorate_protocol.state_vectors import decode_state_vector
 from quorate_protocol.updates import decode_update, update_ends
+from quorate_server.children import begin
 from quorate_server.documents import LiveDocument
 from quorate_server.errors import EngineError
 from quorate_server.plain_views import render_json
@@ -110,18 +109,6 @@ def state_hash(state: bytes) -> str:
     return hashlib.sha256(f"{view}{sorted(ends.items())}{deletions}".encode()).hexdigest()
 
 
-def _end_with_parent() -> None:
-    """Have this child process end when the server was killed: waiting for work, it would never notice."""
-    parent = parent_process()
-    assert parent is not None, "it is a child"
-
-    def watch() -> None:
-        parent.join()
-        os._exit(0)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 class Folder:
     """Folds in a child process when a document is large, so that the event loop does not stall.
 
@@ -155,7 +142,7 @@ class Folder:
         if self._pool is None:
             # One worker: folding is background work and must leave the other cores to the living.
             context = get_context("spawn")
-            self._pool = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_end_with_parent)
+            self._pool = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=begin)
         call = functools.partial(work, *args, **more)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, call)

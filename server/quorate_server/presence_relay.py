@@ -39,6 +39,10 @@ class PresenceRelay:
         self._sent_at = 0.0
         self._loop = asyncio.get_running_loop()
 
+    def tell(self, session: Session) -> None:
+        """Answer a query: who is here."""
+        session.send(session.encoder.awareness(self.everybody() or b"\0"))
+
     def receive(self, session: Session, raw: bytes) -> None:
         """Take presence of a session; relayed to all, its sender included, a moment later.
 

@@ -25,7 +25,8 @@ from quorate_storage.journal import Journal
 class Relay:
     """The sessions of one room and the batches in flight.
 
-    `on_durable` is told of each batch that became durable and held updates; `on_lost` why one never will be.
+    `on_durable` is told of each batch that became durable and held updates; `on_lost` why one never will be;
+    `on_idle` that everybody was told, and nothing more is on its way.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Relay:
         *,
         on_durable: Callable[[Batch], None],
         on_lost: Callable[[BaseException, Batch], None],
+        on_idle: Callable[[], None],
     ) -> None:
         self.sessions: set[Session] = set()
         self._groups: dict[Encoder, set[Session]] = {}
@@ -45,6 +47,7 @@ class Relay:
         self._metrics = metrics
         self._on_durable = on_durable
         self._on_lost = on_lost
+        self._on_idle = on_idle
 
     @property
     def is_idle(self) -> bool:
@@ -122,6 +125,8 @@ class Relay:
         self._metrics.committed(sum(len(batch.entries) for batch in landed))
         for batch in landed:
             self._on_durable(batch)
+        if not self._in_flight:
+            self._on_idle()
 
     def _deliver(self, batches: Sequence[Batch]) -> None:
         relays = [update for batch in batches for update in batch.relays]

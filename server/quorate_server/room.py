@@ -28,10 +28,12 @@ from functools import partial
 from quorate_protocol.ids import DocumentName, UserId
 from quorate_protocol.ids import Sequence as LogPlace
 from quorate_protocol.updates import EMPTY_UPDATE, DecodedUpdate, UpdateExtent
+from quorate_server.answers import SharedAnswers
+from quorate_server.applied import Applied, Staged
 from quorate_server.batches import Action, Batch, Incoming, fail, only_deletes, resolve, send_back
 from quorate_server.bursts import Burst, burst_of, by_author, singly
 from quorate_server.crdt_types import AnyDoc
-from quorate_server.documents import EMPTY_STATE_VECTOR, Applied, LiveDocument, Staged
+from quorate_server.documents import EMPTY_STATE_VECTOR, LiveDocument
 from quorate_server.errors import (
     AccessDenied,
     Conflict,
@@ -64,7 +66,9 @@ class Room:
     def __init__(self, house: Surroundings, stored: StoredState, live: LiveDocument) -> None:
         self.document: Document = stored.document
         self.live = live
-        self.relay = Relay(house.journal, house.metrics, on_durable=self._on_durable, on_lost=self._on_lost)
+        self.relay = Relay(
+            house.journal, house.metrics, on_durable=self._on_durable, on_lost=self._on_lost, on_idle=self._tick
+        )
         self.presence = PresenceRelay(house.limits, house.metrics, self.relay.broadcast, self._on_forgery)
         self.screening = self._screening(stored)
         guards = [(guard, guard.guarded_roots(self.name)) for guard in house.guards]
@@ -83,7 +87,7 @@ class Room:
         self.preparation = OutlinePreparation(self.name, house.outline, self._spawn, self._tick)
         self._parked = ParkedUpdates(live.waiting, self._limits.waiting_bytes)
         self._next_place = stored.document.last_sequence + 1
-        self._encoded: tuple[int, bytes, bytes] = (-1, b"", b"")
+        self._answers = SharedAnswers()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -140,14 +144,17 @@ class Room:
         self.is_ended = True
         for session in tuple(self.sessions):
             session.end(cause)
-        for incoming in self._inbox:
-            incoming.fail(cause)
-        self._inbox.clear()
+        self._turn_away(cause)
         self._questions.clear()
         if self.relay.is_idle:
             for reader in tuple(self._readers):
                 fail(reader, Unavailable("the document is being closed: try again"))
         self._house.discard(self)
+
+    def _turn_away(self, cause: Exception) -> None:
+        for incoming in self._inbox:
+            incoming.fail(cause)
+        self._inbox.clear()
 
     def _on_forgery(self, session: Session) -> None:
         """Account for a session that speaks for somebody else: once a minute, whatever it goes on to say."""
@@ -219,7 +226,7 @@ class Room:
 
         def ask() -> None:
             try:
-                missing = self._missing_from(since)
+                missing = self._answers.missing_from(self.live, since)
             except MalformedUpdate as error:
                 fail(durable, error)
             else:
@@ -238,15 +245,11 @@ class Room:
         if session.encoder.asks_when_answering:
             session.send(session.encoder.step1(self.live.state_vector()))
         try:
-            missing = self._missing_from(state_vector)
+            missing = self._answers.missing_from(self.live, state_vector)
         except MalformedUpdate as error:
             session.end(error)
             return
         self.relay.after_commit(lambda: session.send(session.encoder.step2(missing)))
-
-    def tell_presence(self, session: Session) -> None:
-        """Answer a query: who is here."""
-        session.send(session.encoder.awareness(self.presence.everybody() or b"\0"))
 
     def _when_whole(self, action: Action) -> None:
         """Run `action` after all that came before it was applied; after the repair, if there is one under way."""
@@ -263,7 +266,8 @@ class Room:
 
     def _enqueue(self, incoming: Incoming | Burst) -> None:
         self._inbox.append(incoming)
-        if not self._is_tick_due:
+        # While a commit is under way the next batch gathers, and the relay says when that is over.
+        if not self._is_tick_due and self.relay.is_idle:
             self._is_tick_due = True
             self._loop.call_soon(self._tick)
 
@@ -540,16 +544,10 @@ class Room:
         log.error("room.cannot_write", extra={"document": self.name, "error": str(error)})
         cause = Unavailable("the document moved or was deleted: reconnect")
         batch.give_up(cause)
+        # What is in the live document and not in the log must not make anybody's edit look durable.
+        self._turn_away(cause)
         if not self.is_ended:
             self.end(cause)
-
-    def _missing_from(self, state_vector: bytes) -> bytes:
-        version, asked, answer = self._encoded
-        if version != self.live.version or asked != state_vector:
-            # Many clients that ask the same at once (a restart, a deploy) share one encoding.
-            answer = self.live.missing_from(state_vector)
-            self._encoded = (self.live.version, state_vector, answer)
-        return answer
 
     # When the engine breaks
 
@@ -576,7 +574,6 @@ class Room:
         finally:
             self._is_rebuilding = False
         self.screening = self._screening(stored)
-        self._encoded = (-1, b"", b"")
         self.meter.forget()
         self._parked = self._parked.of(self.live.waiting)
         for session in tuple(self.sessions):

@@ -97,12 +97,15 @@ class FramesProtocol(WebSocketsSansIOProtocol):
                 self._release_held()
                 on_lost(int(message.get("code") or _ABNORMAL))
 
-    def write(self, wire: bytes) -> int:
-        """Write raw frames; return how many bytes wait in the transport's buffer."""
+    def write(self, wire: bytes, bound: int) -> bool:
+        """Write raw frames, unless more bytes than `bound` wait already; tell whether it did, or nobody is there."""
         if self.close_sent or self.disconnected:
-            return 0
-        self.transport.write(wire)
-        return self.transport.get_write_buffer_size()
+            return True
+        transport = self.transport
+        if transport.get_write_buffer_size() > bound:
+            return False
+        transport.write(wire)
+        return True
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake; the transport is closed when the peer answers or after a while."""

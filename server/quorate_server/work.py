@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from quorate_protocol.ids import DocumentName, UserId
+from quorate_server.applied import Staged
 from quorate_server.artifacts import Artifact
 from quorate_server.batches import Batch
 from quorate_server.crdt_types import AnyDoc
-from quorate_server.documents import LiveDocument, Staged
+from quorate_server.documents import LiveDocument
 from quorate_server.errors import Unavailable
 from quorate_server.records import is_same, write_member
 from quorate_server.room import Room

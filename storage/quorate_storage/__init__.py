@@ -3,6 +3,7 @@
 Start with `stores`: it says what a store promises. The contract tests are in `testing`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from quorate_storage.act_stores import (
@@ -33,7 +34,6 @@ from quorate_storage.acts import (
     new_act_id,
 )
 from quorate_storage.compaction import CompactionRule, Fold, Folded, Verify, compact
-from quorate_storage.databases import SqlSettings
 from quorate_storage.errors import (
     CompactionRefused,
     DocumentExists,
@@ -57,8 +57,6 @@ from quorate_storage.fabric import (
 )
 from quorate_storage.journal import Done, Journal, JournalObserver, JournalSettings
 from quorate_storage.leases import Holder, LeaseKeeper, LeaseSettings
-from quorate_storage.memory import MemoryStore
-from quorate_storage.sql import SqlStore
 from quorate_storage.stores import (
     Document,
     Lease,
@@ -73,7 +71,10 @@ from quorate_storage.stores import (
 )
 
 if TYPE_CHECKING:
+    from quorate_storage.databases import SqlSettings
+    from quorate_storage.memory import MemoryStore
     from quorate_storage.redis_fabric import RedisFabric
+    from quorate_storage.sql import SqlStore
 
 __all__ = [
     "Act",
@@ -145,10 +146,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Return `RedisFabric`, loaded when somebody asks for it: the client for Redis takes 7 MiB."""
-    if name == "RedisFabric":
-        from quorate_storage.redis_fabric import RedisFabric  # noqa: PLC0415
+_WHEN_ASKED_FOR = {
+    "MemoryStore": "quorate_storage.memory",
+    "RedisFabric": "quorate_storage.redis_fabric",
+    "SqlSettings": "quorate_storage.databases",
+    "SqlStore": "quorate_storage.sql",
+}
+"""Where these are: the client for Redis takes 7 MiB, and SQLAlchemy half of the time that a process takes to begin."""
 
-        return RedisFabric
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> object:
+    """Return what is loaded only when somebody asks for it."""
+    if name not in _WHEN_ASKED_FOR:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_WHEN_ASKED_FOR[name]), name)

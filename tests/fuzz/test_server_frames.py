@@ -43,8 +43,8 @@ class Wire:
 
     def attach(self, on_message: Callable[[bytes], None], on_lost: Callable[[int], None]) -> None: ...
 
-    def write(self, wire: bytes) -> int:
-        return 0
+    def write(self, wire: bytes, bound: int) -> bool:
+        return True
 
     def close(self, code: int, reason: str) -> None:
         self.closed = self.closed or code

@@ -147,7 +147,7 @@ async def open_rooms(
 ) -> AsyncIterator[Rooms]:
     """Rooms over a store (the reference one by default), as in a running server."""
     async with store or MemoryStore() as opened, LeaseKeeper(opened) as leases:
-        settings = JournalSettings(window_seconds=0.0, first_pause_seconds=0.001)
+        settings = JournalSettings(window_seconds=0.0, shared_window_seconds=0.0, first_pause_seconds=0.001)
         async with Journal(opened, leases.current, settings=settings) as journal:
             rooms = Rooms(
                 store=opened,

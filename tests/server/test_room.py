@@ -10,7 +10,8 @@ from pycrdt import Doc, Map
 
 from quorate_protocol.errors import LimitExceeded
 from quorate_protocol.ids import DocumentName, UserId
-from quorate_server.documents import Applied, Extents, LiveDocument
+from quorate_server.applied import Applied
+from quorate_server.documents import Extents, LiveDocument
 from quorate_server.errors import (
     DocumentDeleted,
     DocumentTooLarge,

@@ -224,6 +224,39 @@ async def test_the_window_ends_by_itself() -> None:
         assert await it.log(ONE) == [1, 2]
 
 
+async def test_after_a_batch_of_several_rooms_the_next_waits_longer() -> None:
+    """What many documents trickle shares its commits; a single room does not wait so long."""
+    settings = JournalSettings(window_seconds=0, shared_window_seconds=3600, shared_by=3)
+    async with bench(settings=settings) as it:
+        it.append(ONE, 1)
+        it.append(TWO, 1)
+        await until(lambda: len(it.durable) == 2)
+        for document, place in ((ONE, 2), (TWO, 2), (THREE, 1)):
+            it.append(document, place)
+        await until(lambda: len(it.durable) == 5)
+        it.append(ONE, 3)
+        await turns()
+
+        assert len(it.durable) == 5
+
+        await it.journal.flush()
+        assert it.durable[-1] == (ONE, 3)
+
+
+async def test_a_command_does_not_wait_for_the_window() -> None:
+    """Whoever sent it waits for its reply, and what was handed in before goes with it."""
+    async with bench(settings=NEVER_BY_ITSELF) as it:
+        it.append(ONE, 1)
+        await until(lambda: len(it.durable) == 1)
+        it.append(TWO, 1)
+        replied: list[BaseException | None] = []
+        it.journal.append([], replied.append, Act(rows=()))
+        await until(lambda: bool(replied))
+
+        assert replied == [None]
+        assert it.durable == [(ONE, 1), (TWO, 1)]
+
+
 async def test_batches_are_bounded() -> None:
     """A batch holds at most so many entries and bytes, but at least one append."""
     settings = JournalSettings(window_seconds=0, batch_entries=3, batch_bytes=100)

@@ -117,6 +117,7 @@ class Connection:
         address, updates = self.read_burst(messages, start)
         if updates and not self._is_closing and (found := self.find(address)) is not None:
             session, room = found
+            del updates[self._throttle.at_once :]
             room.receive_burst(session, updates)
             self._charge(len(updates), sum(map(len, updates)))
             return len(updates)

@@ -107,6 +107,10 @@ class EngineServer:
         """Return changes of the feed beyond a position, in order."""
         return await self.store.read_changes(after=after, limit=limit)
 
+    async def newest_position(self) -> int:
+        """Return the position of the newest change of the feed."""
+        return await self.store.feed_head()
+
     async def read_values(self, prefix: str = "") -> Mapping[str, bytes]:
         """Return what the engine keeps under keys that start with a prefix."""
         return await self.store.read_values(self.engine, prefix=prefix)

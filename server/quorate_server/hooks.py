@@ -233,6 +233,10 @@ class Server(Protocol):
         """Return changes of the feed beyond a position, in order."""
         ...
 
+    async def newest_position(self) -> int:
+        """Return the position of the newest change of the feed; 0 while there is none."""
+        ...
+
     async def read_audit(self, *, after: int, limit: int = 1000, artifact: str = "") -> Sequence[AuditEntry]:
         """Return events of the audit chain beyond a sequence, in order: of one artifact, or of all.
 

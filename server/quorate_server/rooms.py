@@ -139,10 +139,7 @@ class Rooms:
 
     async def _load(self, name: DocumentName, user: User, *, may_create: bool) -> Room:
         try:
-            document = await self._find_or_create(name, user, may_create=may_create)
-            if document.deleted_at is not None:
-                raise DocumentDeleted(f"{name!r} was deleted")
-            stored = await self.store.load(document.id)
+            stored = await self._read_or_create(name, user, may_create=may_create)
             if stored.document.deleted_at is not None:  # deleted since we looked
                 raise DocumentDeleted(f"{name!r} was deleted")
         except (StorageUnavailable, LeaseLost) as error:
@@ -158,8 +155,11 @@ class Rooms:
         self.on_empty(room)
         return room
 
-    async def _find_or_create(self, name: DocumentName, user: User, *, may_create: bool) -> Document:
-        """Return a document; a record comes into being with whoever first looks at it, an artifact with its creator."""
+    async def _read_or_create(self, name: DocumentName, user: User, *, may_create: bool) -> StoredState:
+        """Return what is stored of a document.
+
+        A record comes into being with whoever first looks at it, an artifact with its creator.
+        """
         if is_record(name):
             artifact = await self.store.find(artifact_of(name))
             if artifact is None:
@@ -168,7 +168,13 @@ class Rooms:
                 raise DocumentDeleted(f"{artifact.name!r} was deleted")
             user, may_create = SERVER, True
         document = await self.store.find(name)
-        return document or await self._create(name, user, may_create=may_create)
+        if document is None:
+            document, is_empty = await self._create(name, user, may_create=may_create)
+            if is_empty:  # nobody else writes to it, so there is nothing to be read
+                return StoredState(document=document, snapshot=None, tail=())
+        elif document.deleted_at is not None:
+            raise DocumentDeleted(f"{name!r} was deleted")
+        return await self.store.load(document.id)
 
     async def create(self, name: DocumentName, user: User) -> Document:
         """Create a document that must not exist yet.
@@ -186,14 +192,16 @@ class Rooms:
         except (StorageUnavailable, LeaseLost) as error:
             raise Unavailable("the database cannot be reached: try again") from error
 
-    async def _create(self, name: DocumentName, user: User, *, may_create: bool) -> Document:
+    async def _create(self, name: DocumentName, user: User, *, may_create: bool) -> tuple[Document, bool]:
+        """Create a document and tell whether it is surely empty; return the one that somebody else was first with."""
         if not may_create:
             raise AccessDenied(f"there is no {name!r}, and {user.id} may not create it")
         with suppress(DocumentExists):
-            return await self._insert(name, user)
+            document = await self._insert(name, user)
+            return document, document.last_sequence == 0
         existing = await self.store.find(name)
         assert existing is not None, "a name once taken stays taken"
-        return existing
+        return existing, False
 
     async def _insert(self, name: DocumentName, user: User) -> Document:
         check_name(name, max_bytes=self.limits.name_bytes)

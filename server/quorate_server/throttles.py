@@ -21,6 +21,11 @@ class Throttle:
         self._bytes = self._bytes_rate * self._burst
         self._refilled_at = now
 
+    @property
+    def at_once(self) -> int:
+        """How many updates may come at once, as far as is known: at least one, after which `take` says what is due."""
+        return max(1, int(self._updates))
+
     def take(self, updates: int, size: int, now: float) -> float:
         """Account for updates that came in; return the seconds to pause reading, 0 for none."""
         elapsed = now - self._refilled_at

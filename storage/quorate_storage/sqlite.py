@@ -37,6 +37,20 @@ def _compiled(statement: ClauseElement) -> str:
 TOKEN = _compiled(select(leases.c.token).where(leases.c.scope == bindparam("scope")))
 END = _compiled(select(documents.c.deleted_at, last_sequence).where(documents.c.id == bindparam("id")))
 APPEND = _compiled(insert(updates))
+ENTRY = ("document_id", "sequence", "update", "author", "at")
+APPEND_ONE = _compiled(
+    insert(updates).from_select(
+        ENTRY,
+        select(*(bindparam(name, type_=updates.c[name].type) for name in ENTRY)).where(
+            select(leases.c.token).where(leases.c.scope == bindparam("scope")).scalar_subquery() == bindparam("token"),
+            select(last_sequence)
+            .where(documents.c.id == bindparam("id"), documents.c.deleted_at.is_(None))
+            .scalar_subquery()
+            == bindparam("last"),
+        ),
+    )
+)
+"""One entry, if the lease is the newest and it continues its log: one statement is a transaction of its own."""
 
 
 class SqliteDatabase(Database):
@@ -139,6 +153,8 @@ class SqliteDatabase(Database):
 
 def _append_at_once(connection: sqlite3.Connection, batch: Batch, lease: Lease) -> bool:
     """Append in one transaction; runs on the driver's thread."""
+    if len(batch.entries) == 1:
+        return _append_one(connection, batch, lease)
     connection.execute("BEGIN IMMEDIATE")
     try:
         is_next = _continues(connection, batch, lease)
@@ -153,6 +169,14 @@ def _append_at_once(connection: sqlite3.Connection, batch: Batch, lease: Lease) 
             connection.execute("ROLLBACK")
         raise
     return is_next
+
+
+def _append_one(connection: sqlite3.Connection, batch: Batch, lease: Lease) -> bool:
+    [entry], [head] = batch.entries, batch.heads
+    values = (entry.document, entry.sequence, entry.update, entry.author, entry.at)
+    return (
+        connection.execute(APPEND_ONE, (*values, lease.scope, lease.token, 0, head.document, head.last)).rowcount == 1
+    )
 
 
 def _continues(connection: sqlite3.Connection, batch: Batch, lease: Lease) -> bool:

@@ -116,7 +116,7 @@ class DeliveryList(Answer):
 
 def endpoint_info(endpoint: Endpoint) -> EndpointInfo:
     """Return what may be shown of an endpoint."""
-    return EndpointInfo(**endpoint.model_dump(exclude={"secrets", "old_secrets_until"}))
+    return EndpointInfo(**endpoint.model_dump(exclude={"secrets", "old_secrets_until", "after"}))
 
 
 def delivery_info(effect: Effect) -> DeliveryInfo:

@@ -51,6 +51,8 @@ class Endpoint(BaseModel):
     failing_since: float = 0.0
     created_by: str
     created_at: float
+    after: int = 0
+    """The newest position of the feed when it was added: it is told of what changes from then on."""
 
     @property
     def host(self) -> str:

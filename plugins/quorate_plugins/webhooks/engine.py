@@ -97,7 +97,12 @@ class Webhooks(Engine):
     async def after_commit(self, changes: Sequence[Change]) -> None:
         """Make each change an effect for each endpoint that wants it."""
         endpoints = await self._endpoints.list_all()
-        wanted = [(endpoint, change) for change in changes for endpoint in endpoints if endpoint.wants(change)]
+        wanted = [
+            (endpoint, change)
+            for change in changes
+            for endpoint in endpoints
+            if change.position > endpoint.after and endpoint.wants(change)
+        ]
 
         def decide(work: Work) -> None:
             for endpoint, change in wanted:
@@ -208,6 +213,7 @@ class Webhooks(Engine):
 
     async def _create(self, call: Call, command: Create) -> Secret:
         await self._check(command.url)
+        newest = await self.server.newest_position()
 
         def decide(work: Work) -> Secret:
             endpoint = Endpoint(
@@ -218,6 +224,7 @@ class Webhooks(Engine):
                 secrets=(new_secret(),),
                 created_by=work.actor.id,
                 created_at=work.now,
+                after=newest,
             )
             keep(work, endpoint, "webhook.created")
             return Secret(id=endpoint.id, secret=endpoint.secrets[0])

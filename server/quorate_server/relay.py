@@ -11,6 +11,7 @@ write each.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -20,6 +21,8 @@ from quorate_server.frames import Frames
 from quorate_server.metrics import Metrics
 from quorate_server.sessions import Encoder, Session
 from quorate_storage.journal import Journal
+
+log = logging.getLogger("quorate.server")
 
 
 class Relay:
@@ -120,7 +123,10 @@ class Relay:
         for batch in landed:
             together.append(batch)
             if batch.then or batch is landed[-1]:
-                self._deliver(together)
+                try:
+                    self._deliver(together)
+                except Exception:  # of one dialect or one answer: the others are told, and the room goes on
+                    log.exception("relay.failed")
                 together = []
         self._metrics.committed(sum(len(batch.entries) for batch in landed))
         for batch in landed:

@@ -9,7 +9,6 @@ ordinary ASGI WebSocket.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -27,8 +26,6 @@ from quorate_server.channels import EXTENSION, OVERFLOW_GRACE_SECONDS, MessageHa
 
 _ABNORMAL = 1006
 _ANY_SIZE = 1 << 62
-LARGEST_HEAD_BYTES = 8192
-_UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE)
 _BAD_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -41,30 +38,12 @@ class DeadlineHttpProtocol(H11Protocol):
         """Start the clock."""
         super().connection_made(transport)
         self._has_request = False
-        self._has_read = False
         self._deadline = self.loop.call_later(self.request_seconds, self._on_deadline)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""
         super().connection_lost(exc)
         self._deadline.cancel()
-
-    def data_received(self, data: bytes) -> None:
-        """Hand a whole handshake to the WebSocket protocol as it came; all else is a request.
-
-        That protocol reads the head anyway, and answers what is wrong with it: by profile, reading it here first was
-        an eighth of what somebody who comes costs.
-        """
-        if self._has_read or not is_handshake(data):
-            self._has_read = True
-            super().data_received(data)
-            return
-        self._deadline.cancel()
-        self.connections.discard(self)
-        protocol = FramesProtocol(config=self.config, server_state=self.server_state, app_state=self.app_state)
-        protocol.connection_made(self.transport)
-        self.transport.set_protocol(protocol)
-        protocol.data_received(data)
 
     def handle_events(self) -> None:
         """Note that a request's head has come."""
@@ -80,12 +59,6 @@ class DeadlineHttpProtocol(H11Protocol):
     def _on_deadline(self) -> None:
         if not self._has_request:
             self.transport.close()
-
-
-def is_handshake(data: bytes) -> bool:
-    """Whether data are the whole head of a WebSocket handshake, and maybe what follows it."""
-    end = data.find(b"\r\n\r\n", 0, LARGEST_HEAD_BYTES)
-    return end > 0 and data.startswith(b"GET /") and _UPGRADE.search(data, 0, end + 2) is not None
 
 
 class FramesProtocol(WebSocketsSansIOProtocol):
@@ -194,10 +167,10 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         A plain message is one whole binary frame of less than 64 KiB, not compressed: what editors send. By profile,
         the library's way to it was a quarter of all that an update costs a busy server.
         """
-        if not self._is_between_messages():
-            return data
         if self._cut:
             data, self._cut = self._cut + data, b""
+        if not self._is_between_messages():
+            return data
         messages, end = read_plain_frames(data, self.conn.max_message_size or _ANY_SIZE)
         if messages:
             self._deliver(messages)

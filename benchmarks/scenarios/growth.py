@@ -19,6 +19,7 @@ ROOMS_A_SOCKET = 100
 async def with_size(contestant: Contestant, size_bytes: int, seconds: float) -> Figures:
     """One writer and one reader of a document that holds this much already."""
     state = material.pasted(size_bytes)
+    _letters(seconds)
     async with stage(contestant) as on:
         (author,) = await on.crowd(["a"])
         author.send(on.swarm.dialect.update("a", state))
@@ -35,6 +36,7 @@ async def with_size(contestant: Contestant, size_bytes: int, seconds: float) -> 
 
 async def with_rooms(contestant: Contestant, rooms: int, seconds: float) -> Figures:
     """One writer and one reader in one room of many, the others idle."""
+    _letters(seconds)
     async with stage(contestant) as on:
         await _open_rooms(on, rooms)
         (reader,) = await on.crowd(["a"])
@@ -61,9 +63,14 @@ async def _open_rooms(on: Stage, rooms: int) -> None:
         assert sum(heard.kind is Kind.STEP2 for _, heard in holder.heard()) == len(names), "all are synced"
 
 
+def _letters(seconds: float) -> tuple[bytes, ...]:
+    """Return what is typed. Making it takes longer than a server waits for a client: before there is one."""
+    return material.typing(AUTHOR, int(LETTERS_PER_SECOND * (seconds + 1)))
+
+
 async def _write(on: Stage, seconds: float) -> tuple[Typist, Figures]:
     (writer,) = await on.crowd(["a"])
-    typist = Typist(writer, AUTHOR, material.typing(AUTHOR, int(LETTERS_PER_SECOND * (seconds + 1))))
+    typist = Typist(writer, AUTHOR, _letters(seconds))
     await typist.write_for(WARM_SECONDS)
     on.mark()
     before, began = len(typist.sent_at), time.perf_counter()

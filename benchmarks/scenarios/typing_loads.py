@@ -30,9 +30,11 @@ READERS_TIMED = 20
 
 async def fan_out(contestant: Contestant, readers: int, seconds: float, document: str = "a") -> Figures:
     """One writer, as fast as they can; everybody else reads."""
+    count = int(LETTERS_PER_SECOND * (seconds + 1))
+    material.typing(AUTHOR, count)  # before anybody is connected: it takes a while
     async with stage(contestant) as on:
         clients = await on.crowd([document] * readers)
-        typist = await _typist(on, document, AUTHOR, int(LETTERS_PER_SECOND * (seconds + 1)))
+        typist = await _typist(on, document, AUTHOR, count)
         await typist.write_for(WARM_SECONDS)
         on.mark()
         before, began = len(typist.sent_at), time.perf_counter()
@@ -61,8 +63,10 @@ async def steady(contestant: Contestant, readers: int, seconds: float) -> Figure
 
 async def many_writers(contestant: Contestant, writers: int, seconds: float, document: str = "a") -> Figures:
     """Several people type into one document at once, each as fast as they can, and see what the others type."""
+    count = int(LETTERS_PER_SECOND * (seconds + 0.5) / writers)
+    for number in range(writers):
+        material.typing(AUTHOR + number, count)  # before anybody is connected: it takes a while
     async with stage(contestant) as on:
-        count = int(LETTERS_PER_SECOND * (seconds + 0.5) / writers)
         clients = await on.crowd([document] * writers)
         typists = [Typist(client, AUTHOR + i, material.typing(AUTHOR + i, count)) for i, client in enumerate(clients)]
         await _write(typists, WARM_SECONDS)

@@ -98,6 +98,11 @@ class Limits:
     dropped.
     """
 
+    relays_per_second: float = 30.0
+    """How often a room tells of edits while these come faster: smooth for the eye. What comes meanwhile is one
+    transaction, one commit and one frame. An edit after a pause is told of at once.
+    """
+
     burst_seconds: float = 4.0
     """How much of the two rates a connection may save up: pasting a chapter is not an attack."""
 

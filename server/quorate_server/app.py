@@ -13,13 +13,13 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quorate_protocol.closing import CloseCode
 from quorate_server.access import Access
@@ -91,16 +91,20 @@ class Quorate:
         self._is_draining = False
         self._was_sent_away = False
         self._is_lease_lost = False
+        self.sockets: Mapping[str, ASGIApp] = {
+            "/sync/{name:path}": _Socket(self, serve_y_websocket),
+            "/hocuspocus": _Socket(self, serve_hocuspocus),
+            "/hocuspocus/": _Socket(self, serve_hocuspocus),
+            "/channel": _Socket(self, serve_channel),
+        }
+        """The WebSocket endpoints, by their routes."""
         self.app = Starlette(
             routes=[
                 *routes,
                 *api_routes(),
                 *(Mount(f"/api/engines/{name}", routes=list(own)) for name, own in self.engines.routes()),
                 *health_routes(),
-                WebSocketRoute("/sync/{name:path}", _Socket(self, serve_y_websocket)),
-                WebSocketRoute("/hocuspocus", _Socket(self, serve_hocuspocus)),
-                WebSocketRoute("/hocuspocus/", _Socket(self, serve_hocuspocus)),
-                WebSocketRoute("/channel", _Socket(self, serve_channel)),
+                *(WebSocketRoute(path, app) for path, app in self.sockets.items()),
                 *page_routes(),
             ],
             exception_handlers=dict.fromkeys(HANDLED, on_error),
@@ -227,8 +231,9 @@ class Quorate:
         await self._flush()
 
     async def _flush(self) -> None:
-        """Wait for the journal, within bounds: a database that hangs must not keep us from ending."""
+        """Have all that came made durable, within bounds: a database that hangs must not keep us from ending."""
         assert self._journal is not None
+        self.house.rooms.hand_over()
         if not self._journal.is_failing:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.drain_seconds):

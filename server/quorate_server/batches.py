@@ -11,6 +11,7 @@ from quorate_protocol.errors import RemoteProtocolError
 from quorate_protocol.ids import Sequence as LogPlace
 from quorate_protocol.updates import measure_update
 from quorate_server.errors import MalformedUpdate, Refused
+from quorate_server.pacing import PROMPT_EDITS
 from quorate_server.sessions import Session
 from quorate_server.users import User
 from quorate_storage.acts import Act, Row
@@ -30,6 +31,11 @@ class Incoming:
     session: Session | None = None
     is_step2: bool = False
     done: asyncio.Future[LogPlace] | None = None
+
+    @property
+    def weight(self) -> int:
+        """How many edits it counts for: somebody who waits for the answer need not wait for others as well."""
+        return 1 if self.done is None else PROMPT_EDITS
 
     def resolve(self, place: LogPlace) -> None:
         """Tell the caller who waits that the update is durable."""

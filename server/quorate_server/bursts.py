@@ -18,6 +18,11 @@ class Burst(NamedTuple):
     updates: list[bytes]
     session: Session
 
+    @property
+    def weight(self) -> int:
+        """How many edits it counts for."""
+        return len(self.updates)
+
     def fail(self, error: Exception) -> None:
         """Do nothing: nobody waits for an edit of a session."""
 

@@ -105,12 +105,10 @@ class ChannelSocket(Connection):
             house.limits.handshake_seconds, self._on_handshake_deadline
         )
 
-    async def run(self) -> None:
-        """Serve the socket until it is gone."""
-        try:
-            await super().run()
-        finally:
-            self._deadline.cancel()
+    def finish(self, code: int) -> None:
+        """Leave everything: the socket is gone."""
+        self._deadline.cancel()
+        super().finish(code)
 
     def enter(self, user: User, head: int) -> None:
         """Let somebody in who has shown who they are."""

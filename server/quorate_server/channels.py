@@ -2,9 +2,8 @@
 
 Two ways carry the same messages:
 
-* `ExtensionChannel`: our uvicorn protocol class (`uvicorn_protocol`) offers
-  `scope["extensions"]["quorate.frames"]`; messages arrive by callback, frames encoded once are written
-  straight to the transport.
+* `DirectSocket` of `direct_sockets`, which `quorate serve` offers as `scope["extensions"]["quorate.frames"]`: messages
+  arrive by callback, frames encoded once are written straight to the transport, and no task waits.
 * `AsgiChannel`: plain `receive()` and `send()` on any ASGI server, with a bounded queue and one sender task.
 
 Both promise: messages are delivered in order; nothing is dropped singly. A peer that does not take what it
@@ -25,7 +24,7 @@ from quorate_protocol.closing import CloseCode
 from quorate_server.frames import Frames
 
 EXTENSION = "quorate.frames"
-_TRY_AGAIN_LATER = 1013
+TRY_AGAIN_LATER = 1013
 
 MessageHandler = Callable[[list[bytes], int], int]
 """Acts on the first of some messages, from a place on, and on more of them if it can; returns how many it took."""
@@ -55,97 +54,20 @@ class Channel(Protocol):
         """How much was written and not yet taken by the operating system."""
         ...
 
-    async def run(self, on_messages: MessageHandler) -> int:
-        """Hand the binary messages to `on_messages` until the socket is gone; return the close code."""
+    async def run(self, on_messages: MessageHandler, on_lost: Callable[[int], None]) -> None:
+        """Hand the binary messages to `on_messages` until the socket is gone, and its close code to `on_lost`.
+
+        It may return before that. What came before is delivered first, and `on_lost` is called once.
+        """
         ...
 
 
-class FrameTransport(Protocol):
-    """What the ASGI extension offers under `quorate.frames`."""
+class DirectChannel(Channel, Protocol):
+    """What a server that knows the extension offers under `quorate.frames`: a channel to be opened."""
 
-    def attach(self, on_messages: MessageHandler, on_lost: Callable[[int], None]) -> None:
-        """Deliver messages and the end of the socket by callback from now on."""
+    def open(self, *, send_buffer_bytes: int, on_overflow: Callable[[], None]) -> Channel:
+        """Set how much may wait for a slow peer, and who is told when that is too little."""
         ...
-
-    def write(self, wire: bytes, bound: int) -> bool:
-        """Write raw frames, unless more bytes than `bound` wait already; tell whether it did, or nobody is there."""
-        ...
-
-    def close(self, code: int, reason: str) -> None:
-        """Start the closing handshake."""
-        ...
-
-    def abort(self) -> None:
-        """Drop the connection and what waits in its buffer."""
-        ...
-
-    def buffered(self) -> int:
-        """Return how many bytes wait in the transport's buffer."""
-        ...
-
-    def pause_reading(self) -> None:
-        """Stop reading from the socket."""
-        ...
-
-    def resume_reading(self) -> None:
-        """Read from the socket again."""
-        ...
-
-
-class ExtensionChannel:
-    """A channel on the ASGI extension: no queue, no task, no copy a peer."""
-
-    __slots__ = ("_bound", "_closed", "_lost", "_on_overflow", "_transport")
-
-    def __init__(self, transport: FrameTransport, *, send_buffer_bytes: int, on_overflow: Callable[[], None]) -> None:
-        self._transport = transport
-        self._bound = send_buffer_bytes
-        self._on_overflow = on_overflow
-        self._closed = False
-        self._lost: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-    def write(self, frames: Frames) -> None:
-        """Send messages after all that was written before; a peer that cannot keep up is closed."""
-        if self._closed:
-            return
-        # Before, not after: one answer may be larger than the bound, and must reach whoever reads.
-        if not self._transport.write(frames.wire, self._bound):
-            self._on_overflow()
-            self.close(_TRY_AGAIN_LATER, "too slow: reconnect to resynchronise")
-            # The close frame waits behind the full buffer; a peer that reads nothing never gets it.
-            asyncio.get_running_loop().call_later(OVERFLOW_GRACE_SECONDS, self._transport.abort)
-
-    def close(self, code: int, reason: str = "") -> None:
-        """Send what was written, then a close frame. Further writes and closes do nothing."""
-        if not self._closed:
-            self._closed = True
-            self._transport.close(code, reason)
-
-    def pause_reading(self) -> None:
-        """Stop taking messages from the peer, so that TCP slows it down."""
-        self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Take messages again."""
-        self._transport.resume_reading()
-
-    @property
-    def buffered_bytes(self) -> int:
-        """How much was written and not yet taken by the operating system."""
-        return self._transport.buffered()
-
-    async def run(self, on_messages: MessageHandler) -> int:
-        """Hand the binary messages to `on_messages` until the socket is gone; return the close code."""
-        self._transport.attach(on_messages, self._on_lost)
-        try:
-            return await self._lost
-        finally:
-            self._closed = True
-
-    def _on_lost(self, code: int) -> None:
-        self._closed = True
-        if not self._lost.done():
-            self._lost.set_result(code)
 
 
 CLOSE_GRACE_SECONDS = 10.0
@@ -191,7 +113,7 @@ class AsgiChannel:
             self._on_overflow()
             self._queue.clear()
             self._queued_bytes = 0
-            self.close(_TRY_AGAIN_LATER, "too slow: reconnect to resynchronise")
+            self.close(TRY_AGAIN_LATER, "too slow: reconnect to resynchronise")
 
     def close(self, code: int, reason: str = "") -> None:
         """Send what was written, then a close frame. Further writes and closes do nothing."""
@@ -214,14 +136,16 @@ class AsgiChannel:
         """How much was written and not yet taken by the operating system."""
         return self._queued_bytes
 
-    async def run(self, on_messages: MessageHandler) -> int:
-        """Hand the binary messages to `on_messages` until the socket is gone; return the close code."""
+    async def run(self, on_messages: MessageHandler, on_lost: Callable[[int], None]) -> None:
+        """Hand the binary messages to `on_messages` until the socket is gone, and its close code to `on_lost`."""
         sender = self._sender = asyncio.create_task(self._send_all())
         reader = asyncio.create_task(self._read_all(on_messages))
+        code = CloseCode.INTERNAL_ERROR.value
         try:
             await asyncio.wait((sender, reader), return_when=asyncio.FIRST_COMPLETED)
-            return reader.result() if reader.done() else _CLOSED_BY_US
+            code = reader.result() if reader.done() else _CLOSED_BY_US
         finally:
+            on_lost(code)
             self._closed = True
             for task in (sender, reader):
                 task.cancel()
@@ -274,7 +198,7 @@ def open_channel(
     The WebSocket must have been accepted.
     """
     extensions: MutableMapping[str, Any] = scope.get("extensions") or {}
-    transport = extensions.get(EXTENSION)
-    if transport is not None:
-        return ExtensionChannel(transport, send_buffer_bytes=send_buffer_bytes, on_overflow=on_overflow)
+    direct: DirectChannel | None = extensions.get(EXTENSION)
+    if direct is not None:
+        return direct.open(send_buffer_bytes=send_buffer_bytes, on_overflow=on_overflow)
     return AsgiChannel(receive, send, send_buffer_bytes=send_buffer_bytes, on_overflow=on_overflow)

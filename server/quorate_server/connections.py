@@ -85,35 +85,49 @@ class Connection:
         self._generation = house.access.generation
 
     async def run(self) -> None:
-        """Serve the socket until it is gone, then leave all rooms."""
+        """Serve the socket until it is gone. Returns before that where the channel calls back by itself."""
         house = self.house
         house.connections.add(self)
         house.metrics.connections.labels(self.dialect).inc()
         log.info("connection.opened", extra={"dialect": str(self.dialect), "peer": self._peer})
-        code = CloseCode.INTERNAL_ERROR.value
-        try:
-            code = await self.channel.run(self.take)
-        finally:
-            self._is_closing = True
-            house.connections.discard(self)
-            house.metrics.connections.labels(self.dialect).dec()
-            for task in tuple(self._tasks):
-                task.cancel()
-            if self._resume is not None:
-                self._resume.cancel()
-            self.leave_all()
-            log.info(
-                "connection.closed",
-                extra={
-                    "dialect": str(self.dialect),
-                    "peer": self._peer,
-                    "code": code,
-                    "seconds": round(time.monotonic() - self._opened_at, 3),
-                },
-            )
+        await self.channel.run(self.take, self.finish)
+
+    def finish(self, code: int) -> None:
+        """Leave all rooms: the socket is gone, closed with `code`."""
+        house = self.house
+        self._is_closing = True
+        house.connections.discard(self)
+        house.metrics.connections.labels(self.dialect).dec()
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._resume is not None:
+            self._resume.cancel()
+        self.leave_all()
+        log.info(
+            "connection.closed",
+            extra={
+                "dialect": str(self.dialect),
+                "peer": self._peer,
+                "code": code,
+                "seconds": round(time.monotonic() - self._opened_at, 3),
+            },
+        )
 
     def take(self, messages: list[bytes], start: int) -> int:
-        """Act on the WebSocket message at `start`, and on edits of the same document behind it; return how many."""
+        """Act on the WebSocket message at `start`, and on edits of the same document behind it; return how many.
+
+        Never raises: a peer's fault ends that peer alone.
+        """
+        try:
+            return self._take_edits(messages, start) or self._take_one(messages[start])
+        except RemoteProtocolError as error:
+            self.fail(error)
+        except Exception:
+            log.exception("connection.failed", extra={"dialect": str(self.dialect)})
+            self.close(CloseCode.INTERNAL_ERROR, "internal error")
+        return 1
+
+    def _take_edits(self, messages: list[bytes], start: int) -> int:
         address, updates = self.read_burst(messages, start)
         if updates and not self._is_closing and (found := self.find(address)) is not None:
             session, room = found
@@ -121,20 +135,12 @@ class Connection:
             room.receive_burst(session, updates)
             self._charge(len(updates), sum(map(len, updates)))
             return len(updates)
-        self.receive(messages[start])
-        return 1
+        return 0
 
-    def receive(self, data: bytes) -> None:
-        """Act on one WebSocket message. Never raises: a peer's fault ends that peer alone."""
-        if self._is_closing:
-            return
-        try:
+    def _take_one(self, data: bytes) -> int:
+        if not self._is_closing:
             self.handle_all(self.read(data))
-        except RemoteProtocolError as error:
-            self.fail(error)
-        except Exception:
-            log.exception("connection.failed", extra={"dialect": str(self.dialect)})
-            self.close(CloseCode.INTERNAL_ERROR, "internal error")
+        return 1
 
     def handle_all(self, events: Iterable[Event]) -> None:
         """Act on what a message or a release of queued messages held."""

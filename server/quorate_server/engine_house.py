@@ -18,6 +18,7 @@ from quorate_server.commands import AnySpec, Commands
 from quorate_server.engine_server import EngineServer, engine_settings
 from quorate_server.engines import Runtime
 from quorate_server.errors import SettingsError, Unavailable
+from quorate_server.feed_subscriptions import Feed
 from quorate_server.guards import GuardedUpdate
 from quorate_server.hooks import Engine
 from quorate_server.metrics import Metrics
@@ -77,6 +78,7 @@ class EngineHouse:
         self._clock = asyncio.Event()
         self._outbox: Outbox | None = None
         self._store: Store | None = None
+        self._feed: Feed | None = None
         self.runtimes: dict[str, Runtime] = {}
         self.failed: dict[str, str] = {}
 
@@ -104,6 +106,7 @@ class EngineHouse:
     ) -> AsyncGenerator[None]:
         """Start every engine, keep them at work, and stop them in the end. One that cannot start is left out."""
         self._store = store
+        self._feed = feed = Feed(store)
         auditor = Auditor(store, sealer)
 
         def server_of(engine: Engine) -> EngineServer:
@@ -112,7 +115,7 @@ class EngineHouse:
 
         async with AsyncExitStack() as stack:
             for engine in self._engines:
-                await self._start(engine, stack, server_of(engine), commands)
+                await self._start(engine, stack, server_of(engine), feed, commands)
             self._guards = [one for one in self.runtimes.values() if one.engine.guards]
             self._outbox = Outbox(store=store, ledger=rooms.ledger, engines=self.runtimes, metrics=self._metrics)
             rooms.ledger.listen(self.hear)
@@ -125,8 +128,10 @@ class EngineHouse:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _start(self, engine: Engine, stack: AsyncExitStack, server: EngineServer, commands: Commands) -> None:
-        runtime = Runtime(engine, server, rooms=server.rooms, store=server.store, metrics=self._metrics)
+    async def _start(
+        self, engine: Engine, stack: AsyncExitStack, server: EngineServer, feed: Feed, commands: Commands
+    ) -> None:
+        runtime = Runtime(engine, server, rooms=server.rooms, store=server.store, feed=feed, metrics=self._metrics)
         self._metrics.engine_degraded.labels(engine.name).set(0)
         try:
             await runtime.start(stack)
@@ -144,6 +149,8 @@ class EngineHouse:
         """Wake whoever waits for what has become durable."""
         kinds = {type(row) for row in rows}
         if Change in kinds:
+            if self._feed is not None:
+                self._feed.hear(rows)
             for runtime in self.runtimes.values():
                 runtime.notice()
         if WakeUp in kinds:

@@ -21,6 +21,7 @@ from quorate_protocol.ids import DocumentName, UserId
 from quorate_server.artifacts import Artifact, open_artifact
 from quorate_server.engine_server import EngineServer
 from quorate_server.errors import DocumentDeleted, DocumentNotFound, Refused, Unavailable
+from quorate_server.feed_subscriptions import PAGE, Feed
 from quorate_server.guards import GuardedUpdate
 from quorate_server.hooks import Engine, Health, ProposedUpdate
 from quorate_server.kinds import KINDS, artifact_of, find_kind, is_record, kind_of
@@ -45,9 +46,10 @@ GUARD_SECONDS = 0.05
 FAILURES_TO_DEGRADE = 5
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 600.0
-CHANGES_AT_ONCE = 500
+WAKE_UPS_AT_ONCE = 500
+ARTIFACTS_IN_A_PAGE = 500
 ARTIFACTS_AT_ONCE = 8
-NOTE_SECONDS = 1.0
+NOTE_SECONDS = 5.0
 """How often the place in the feed is kept. After a crash an engine hears again what it heard since."""
 FOLLOW_SECONDS = 0.05
 """How often the feed is read at most: what changes one after the other is heard of together.
@@ -102,7 +104,9 @@ class _Turn:
 class Runtime:
     """One engine in one server."""
 
-    def __init__(self, engine: Engine, server: EngineServer, *, rooms: Rooms, store: Store, metrics: Metrics) -> None:
+    def __init__(
+        self, engine: Engine, server: EngineServer, *, rooms: Rooms, store: Store, feed: Feed, metrics: Metrics
+    ) -> None:
         self.engine = engine
         self.name = engine.name
         self.breaker = Breaker()
@@ -114,6 +118,7 @@ class Runtime:
         self._server = server
         self._rooms = rooms
         self._store = store
+        self._feed = feed
         self._metrics = metrics
         self._author = UserId(f"engine:{engine.name}")
         self._user = User(id=self._author, name=engine.name, role="owner")
@@ -225,7 +230,7 @@ class Runtime:
 
     async def _follow(self) -> None:
         """Tell the engine of every change that it has not heard of, and reconcile what changed."""
-        while changes := await self._store.read_changes(after=self.position, limit=CHANGES_AT_ONCE):
+        while changes := await self._feed.read(self.position):
             others = [change for change in changes if self._is_by_others(change)]
             if others and self._overrides("after_commit"):
                 await self._call("after_commit", self.engine.after_commit(others))
@@ -234,7 +239,7 @@ class Runtime:
             self.position = changes[-1].position
             if time.monotonic() - self._noted_at >= NOTE_SECONDS:
                 await self._note()
-            if len(changes) < CHANGES_AT_ONCE:
+            if len(changes) < PAGE:
                 return  # whatever comes now is news
 
     def _is_by_others(self, change: Change) -> bool:
@@ -254,7 +259,7 @@ class Runtime:
             await self._reconcile_all(await self._overdue())
 
     async def _overdue(self) -> list[DocumentName]:
-        due = await self._store.due_wake_ups(self.name, at=time.time(), limit=CHANGES_AT_ONCE)
+        due = await self._store.due_wake_ups(self.name, at=time.time(), limit=WAKE_UPS_AT_ONCE)
         return [one.artifact for one in due]
 
     async def _sweep(self) -> None:
@@ -266,7 +271,7 @@ class Runtime:
             return
         for kind in sorted(self.engine.kinds or KINDS):
             after = ""
-            while page := await self._server.list_artifacts(kind, after=after, limit=CHANGES_AT_ONCE):
+            while page := await self._server.list_artifacts(kind, after=after, limit=ARTIFACTS_IN_A_PAGE):
                 await self._reconcile_all([info.name for info in page])
                 after = page[-1].name
         await self._rooms.ledger.commit(EngineValue(engine=self._reader, key=SWEPT, value=version))

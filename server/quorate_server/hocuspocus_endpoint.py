@@ -78,12 +78,10 @@ class HocuspocusConnection(Connection):
             house.limits.handshake_seconds, self._on_handshake_deadline
         )
 
-    async def run(self) -> None:
-        """Serve the socket until it is gone, then leave all rooms."""
-        try:
-            await super().run()
-        finally:
-            self._deadline.cancel()
+    def finish(self, code: int) -> None:
+        """Leave everything: the socket is gone."""
+        self._deadline.cancel()
+        super().finish(code)
 
     def read(self, data: bytes) -> Iterable[Event]:
         """Decode one WebSocket message; what the protocol answers by itself is sent at once."""

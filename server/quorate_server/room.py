@@ -46,6 +46,7 @@ from quorate_server.errors import (
 from quorate_server.folding import load
 from quorate_server.guards import GuardedUpdate
 from quorate_server.meters import LogMeter
+from quorate_server.pacing import Pace
 from quorate_server.parked import ParkedUpdates
 from quorate_server.preparing import OutlinePreparation
 from quorate_server.presence_relay import PresenceRelay
@@ -66,8 +67,10 @@ class Room:
     def __init__(self, house: Surroundings, stored: StoredState, live: LiveDocument) -> None:
         self.document: Document = stored.document
         self.live = live
+        self._loop = asyncio.get_running_loop()
+        self._pace = Pace(self._loop, self._tick, per_second=house.limits.relays_per_second)
         self.relay = Relay(
-            house.journal, house.metrics, on_durable=self._on_durable, on_lost=self._on_lost, on_idle=self._tick
+            house.journal, house.metrics, on_durable=self._on_durable, on_lost=self._on_lost, on_idle=self._pace.ask
         )
         self.presence = PresenceRelay(house.limits, house.metrics, self.relay.broadcast, self._on_forgery)
         self.screening = self._screening(stored)
@@ -79,7 +82,6 @@ class Room:
         self._house = house
         self._limits = house.limits
         self._inbox: list[Incoming | Burst] = []
-        self._is_tick_due = False
         self._is_rebuilding = False
         self._questions: list[Action] = []
         self._readers: set[asyncio.Future[bytes]] = set()
@@ -89,7 +91,6 @@ class Room:
         self._next_place = stored.document.last_sequence + 1
         self._answers = SharedAnswers()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.get_running_loop()
 
     @property
     def name(self) -> DocumentName:
@@ -170,6 +171,7 @@ class Room:
     def close(self) -> None:
         """Free what the room holds. Only when nobody is in it and all of it is durable, or it has ended."""
         self.presence.stop()
+        self._pace.forget()
         self.live.close()
 
     def hand_over(self) -> None:
@@ -266,17 +268,18 @@ class Room:
 
     def _enqueue(self, incoming: Incoming | Burst) -> None:
         self._inbox.append(incoming)
+        self._pace.gather(incoming.weight)
         # While a commit is under way the next batch gathers, and the relay says when that is over.
-        if not self._is_tick_due and self.relay.is_idle:
-            self._is_tick_due = True
-            self._loop.call_soon(self._tick)
+        if self.relay.is_idle:
+            self._pace.ask()
 
     def _tick(self) -> None:
-        self._is_tick_due = False
+        self._pace.forget()
         if not self._inbox or self._is_rebuilding:
             return
         if not self.preparation.can_judge(self.screening, self.live, self.meter.size_bytes):
             return
+        self._pace.start()
         waiting = by_author(self._inbox)
         self._inbox = []
         batch = Batch(last_place=self._next_place - 1)

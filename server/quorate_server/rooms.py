@@ -435,6 +435,11 @@ class Rooms:
         """Let nobody in any more; rooms go on."""
         self._admits = False
 
+    def hand_over(self) -> None:
+        """Give all that came so far to the journal."""
+        for room in self.open_rooms:
+            room.hand_over()
+
     def send_away(self, cause: Unavailable) -> None:
         """Send everybody in every room away, keeping the rooms: what is unsaved stays in memory."""
         for room in self.open_rooms:

@@ -9,11 +9,15 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from quorate_server.app import Quorate
-from quorate_server.uvicorn_protocol import DeadlineHttpProtocol, FramesProtocol
+from quorate_server.direct_sockets import PING_SECONDS, DirectHttpProtocol, Doors
 
 Prepare = Callable[[], Awaitable[None]]
 
@@ -23,26 +27,30 @@ class Server(uvicorn.Server):
 
     def __init__(self, quorate: Quorate, *, notice: str = "") -> None:
         settings = quorate.settings
-        DeadlineHttpProtocol.request_seconds = settings.limits.handshake_seconds
-        super().__init__(
-            uvicorn.Config(
-                quorate.app,
-                host=settings.host,
-                port=settings.port,
-                http=DeadlineHttpProtocol,
-                ws=FramesProtocol,
-                ws_max_size=settings.limits.frame_bytes,
-                # The same bytes go to every peer: compressing would be done once for each of them.
-                ws_per_message_deflate=False,
-                ws_ping_interval=30.0,
-                ws_ping_timeout=30.0,
-                access_log=False,
-                log_config=None,
-                lifespan="off",  # `run` enters it, so that what keeps us from starting is ours to tell
-                timeout_graceful_shutdown=int(settings.drain_seconds),
-                server_header=False,
-            )
+        config = uvicorn.Config(
+            quorate.app,
+            host=settings.host,
+            port=settings.port,
+            ws="websockets-sansio",
+            ws_max_size=settings.limits.frame_bytes,
+            # The same bytes go to every peer: compressing would be done once for each of them.
+            ws_per_message_deflate=False,
+            ws_ping_interval=PING_SECONDS,
+            ws_ping_timeout=PING_SECONDS,
+            access_log=False,
+            log_config=None,
+            lifespan="off",  # `run` enters it, so that what keeps us from starting is ours to tell
+            timeout_graceful_shutdown=int(settings.drain_seconds),
+            server_header=False,
         )
+        protocol = partial(
+            DirectHttpProtocol,
+            doors=_doors_of(quorate, config.forwarded_allow_ips),
+            request_seconds=settings.limits.handshake_seconds,
+            message_bytes=settings.limits.frame_bytes,
+        )
+        config.http = cast("type[asyncio.Protocol]", protocol)  # it is only ever called
+        super().__init__(config)
         self._quorate = quorate
         self._notice = notice
 
@@ -79,6 +87,17 @@ class Server(uvicorn.Server):
         draining.cancel()
         await asyncio.gather(draining, return_exceptions=True)
         await super().shutdown(sockets)
+
+
+def _doors_of(quorate: Quorate, trusted_proxies: list[str] | str) -> Doors:
+    """Return the endpoints, which hear of a client behind a proxy what those hear that uvicorn calls."""
+    apps = {path: _behind(trusted_proxies, app) for path, app in quorate.sockets.items()}
+    prefixed = {path.partition("{")[0]: app for path, app in apps.items() if "{" in path}
+    return Doors({path: app for path, app in apps.items() if "{" not in path}, prefixed)
+
+
+def _behind(trusted_proxies: list[str] | str, app: ASGIApp) -> ASGIApp:
+    return cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", app), trusted_proxies))
 
 
 async def run(quorate: Quorate, *, notice: str = "", prepare: Prepare | None = None) -> bool:

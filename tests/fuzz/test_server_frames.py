@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -29,34 +29,10 @@ from quorate_server.room import Room
 from quorate_server.users import User
 from quorate_server.y_websocket_endpoint import YWebSocketConnection
 from tests.fuzz.mutations import mutate
-from tests.server.houses import Guest, house_of, open_room, open_rooms, until
+from tests.server.houses import Guest, MemoryChannel, house_of, open_room, open_rooms, until
 
 ROUND = 1500
 """Cases against one document; then its log is replayed and the next one is opened."""
-
-
-class Wire:
-    """The transport that the ASGI extension offers, remembering only how it was closed."""
-
-    def __init__(self) -> None:
-        self.closed: int | None = None
-
-    def attach(self, on_message: Callable[[bytes], None], on_lost: Callable[[int], None]) -> None: ...
-
-    def write(self, wire: bytes, bound: int) -> bool:
-        return True
-
-    def close(self, code: int, reason: str) -> None:
-        self.closed = self.closed or code
-
-    def abort(self) -> None: ...
-
-    def buffered(self) -> int:
-        return 0
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
 
 
 async def nothing(*_: object) -> Any:
@@ -67,7 +43,7 @@ class Attack:
     """One connection that is fed damaged frames."""
 
     def __init__(self, house: House, room: Room, dialect: str) -> None:
-        self.wire = Wire()
+        self.wire = MemoryChannel()
         self.dialect = dialect
         scope = {"type": "websocket", "extensions": {EXTENSION: self.wire}, "client": None}
         self.connection: Connection
@@ -79,7 +55,7 @@ class Attack:
         else:
             self.connection = HocuspocusConnection(house, scope, nothing, nothing)
             key = write_var_string(room.name)
-            self.connection.receive(key + b"\x02\x00" + write_var_string("Mallory"))
+            self.connection.take([key + b"\x02\x00" + write_var_string("Mallory")], 0)
 
     def end(self) -> None:
         self.connection.leave_all()
@@ -146,11 +122,12 @@ async def one_document(house: House, room: Room, rng: random.Random, cases: int,
         known[rng.randrange(len(known))] = frame
         position = rng.randrange(len(attacks))
         current = attacks[position]
-        current.connection.receive(mutate(frame, rng, known) if rng.random() < 0.9 else frame)
+        current.connection.take([mutate(frame, rng, known) if rng.random() < 0.9 else frame], 0)
         if case % 20 == 0:
             await asyncio.sleep(0)
         if current.wire.closed is not None:
-            codes[current.wire.closed] = codes.get(current.wire.closed, 0) + 1
+            code, _ = current.wire.closed
+            codes[code] = codes.get(code, 0) + 1
             current.end()
             attacks[position] = Attack(house, room, current.dialect)
             await asyncio.sleep(0)

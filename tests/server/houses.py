@@ -76,7 +76,11 @@ class MemoryChannel:
     def buffered_bytes(self) -> int:
         return 0
 
-    async def run(self, on_messages: MessageHandler) -> int:
+    def open(self, *, send_buffer_bytes: int, on_overflow: Callable[[], None]) -> MemoryChannel:
+        """Be the channel of a connection, as the ASGI extension is."""
+        return self
+
+    async def run(self, on_messages: MessageHandler, on_lost: Callable[[int], None]) -> None:
         raise NotImplementedError
 
 

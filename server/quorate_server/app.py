@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quorate_protocol.closing import CloseCode
 from quorate_server.access import Access
+from quorate_server.authenticators import Authenticator, make_authenticator
 from quorate_server.channel_endpoint import serve_channel
 from quorate_server.commands import Commands
 from quorate_server.connections import Connection, House
@@ -43,7 +44,6 @@ from quorate_server.rooms import Rooms, Seeder
 from quorate_server.sealing import Sealer
 from quorate_server.seeding import seeder_from
 from quorate_server.settings import Settings
-from quorate_server.tokens import Authenticator, make_authenticator
 from quorate_server.tracing import trace_hooks
 from quorate_server.users import SERVER
 from quorate_server.y_websocket_endpoint import serve_y_websocket

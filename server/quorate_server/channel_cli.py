@@ -5,25 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import TextIO, cast
 from urllib.parse import quote
 
 import click
+import httpx
 
 from quorate_client import Client, Disconnected, ProblemError
 from quorate_server.access import Action
 from quorate_server.errors import SettingsError
-
-
-def server_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say which server is meant, and who asks."""
-    url = click.option(
-        "--url", default="http://127.0.0.1:8000", envvar="QUORATE_URL", show_default=True, help="The server."
-    )
-    token = click.option("--token", default="", envvar="QUORATE_TOKEN", help="Who asks; see `quorate token`.")
-    return url(token(command))
+from quorate_server.extensions import server_options
 
 
 @click.command("changes")
@@ -99,8 +92,6 @@ def why_command(*, url: str, token: str, name: str, **asked: object) -> None:
     query = cast("Mapping[str, str]", {key: value for key, value in given.items() if value})
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     address = f"{url.rstrip('/')}/api/access/{quote(name)}"
-    import httpx  # noqa: PLC0415 - the server loads this module too, and never asks
-
     try:
         answer = httpx.get(address, params=query, headers=headers, timeout=30.0)
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -18,22 +18,28 @@ import uvloop
 from quorate_protocol.errors import QuorateError
 from quorate_server import running
 from quorate_server.app import Quorate
-from quorate_server.audit_cli import audit_group
-from quorate_server.channel_cli import access_group, changes_command, command_command
-from quorate_server.demo import PEOPLE, demo_routes, describe_people, set_up
-from quorate_server.documents_cli import check_command, documents_group
+from quorate_server.authenticators import ROLES
 from quorate_server.errors import SettingsError
 from quorate_server.extensions import ExtensibleGroup
 from quorate_server.logs import configure_logs
 from quorate_server.seeding import seeds_folder
 from quorate_server.settings import Settings, load_settings
-from quorate_server.tokens import ROLES, sign_token
 
 CONTEXT: dict[str, object] = {
     "help_option_names": ["-h", "--help"],
     "auto_envvar_prefix": None,
     "max_content_width": 100,
 }
+
+LATER = {
+    "access": "quorate_server.channel_cli:access_group",
+    "audit": "quorate_server.audit_cli:audit_group",
+    "changes": "quorate_server.channel_cli:changes_command",
+    "check": "quorate_server.documents_cli:check_command",
+    "command": "quorate_server.channel_cli:command_command",
+    "documents": "quorate_server.documents_cli:documents_group",
+}
+"""Commands beside the server, which does without what they load."""
 
 Command = Callable[..., None]
 
@@ -47,7 +53,7 @@ def main() -> None:
         sys.exit(2)
 
 
-@click.group(cls=ExtensibleGroup, context_settings=CONTEXT)
+@click.group(cls=ExtensibleGroup, context_settings=CONTEXT, later=LATER)
 @click.version_option(package_name="quorate")
 def quorate() -> None:
     """Real-time collaboration for data governance.
@@ -111,6 +117,8 @@ def demo(port: int, data: str) -> None:
 
     Open the address it prints in two windows, sign in as two people, and write together.
     """
+    from quorate_server.demo import PEOPLE, demo_routes, describe_people, set_up  # noqa: PLC0415 - as `LATER`
+
     folder = seeds_folder()
     settings = Settings(
         port=port,
@@ -142,6 +150,8 @@ def token(expires: str, groups: tuple[str, ...], *, signed_in: bool, **claims: s
     \b
     quorate token --secret "$SECRET" --subject steward-1 --name "Data Steward" --group stewards
     """  # noqa: D301 - click reads the character
+    from quorate_server.tokens import sign_token  # noqa: PLC0415 - as `LATER`
+
     now = time.time()
     click.echo(
         sign_token(
@@ -152,12 +162,6 @@ def token(expires: str, groups: tuple[str, ...], *, signed_in: bool, **claims: s
             now=now,
         )
     )
-
-
-for _command in (access_group, audit_group, changes_command, command_command):
-    quorate.add_command(_command)
-quorate.add_command(documents_group)
-quorate.add_command(check_command)
 
 
 def run(quorate: Quorate, *, notice: str = "", prepare: running.Prepare | None = None) -> None:

@@ -28,6 +28,7 @@ from quorate_protocol.messages import (
     SyncUpdate,
 )
 from quorate_server.access import Access
+from quorate_server.authenticators import Authenticator
 from quorate_server.channels import Channel, open_channel
 from quorate_server.commands import Commands
 from quorate_server.denials import Denials
@@ -40,7 +41,6 @@ from quorate_server.rooms import Rooms
 from quorate_server.sealing import Sealer
 from quorate_server.sessions import Session
 from quorate_server.throttles import Throttle
-from quorate_server.tokens import Authenticator
 
 log = logging.getLogger("quorate.server")
 

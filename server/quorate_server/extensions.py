@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
-from typing import BinaryIO, Protocol, cast
+from importlib import import_module, metadata
+from typing import Any, BinaryIO, Protocol, cast
 
 import click
 
@@ -83,17 +83,33 @@ def replay_all(replays: Mapping[str, AuditReplay], events: Iterable[LoggedEvent]
     return [f"{name}: {problem}" for name, replay in replays.items() for problem in replay.problems()]
 
 
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which server is meant, and who asks."""
+    url = click.option(
+        "--url", default="http://127.0.0.1:8000", envvar="QUORATE_URL", show_default=True, help="The server."
+    )
+    token = click.option("--token", default="", envvar="QUORATE_TOKEN", help="Who asks; see `quorate token`.")
+    return url(token(command))
+
+
 class ExtensibleGroup(click.Group):
-    """A group of commands to which plugins add theirs; its own come first."""
+    """A group of commands to which plugins add theirs; its own come first.
+
+    `later` says where those of its own commands are that are loaded when they are asked for, as `module:name`.
+    """
+
+    def __init__(self, *, later: Mapping[str, str], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._later = later
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
-        own = super().list_commands(ctx)
+        own = sorted({*super().list_commands(ctx), *self._later})
         return [*own, *sorted(_points().keys() - set(own))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command by its name; one that cannot be loaded is one that says so."""
-        own = super().get_command(ctx, cmd_name)
+        own = self._own_command(ctx, cmd_name)
         point = _points().get(cmd_name)
         if own is not None or point is None:
             return own
@@ -102,6 +118,14 @@ class ExtensibleGroup(click.Group):
         except Exception as error:  # noqa: BLE001 - whatever a plugin's module raises
             return _unloadable(cmd_name, f"{type(error).__name__}: {error}")
         return loaded if isinstance(loaded, click.Command) else _unloadable(cmd_name, "it is no command of click")
+
+    def _own_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self._later:
+            return super().get_command(ctx, name)
+        module, _, attribute = self._later[name].partition(":")
+        command: object = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
 
 
 def _points() -> Mapping[str, metadata.EntryPoint]:

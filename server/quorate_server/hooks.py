@@ -32,13 +32,12 @@ from starlette.routing import BaseRoute
 from quorate_protocol.ids import DocumentName, UserId
 from quorate_server.access import Action
 from quorate_server.artifacts import Artifact
-from quorate_server.channel_cli import server_options
 from quorate_server.cloudevents import cloud_event
 from quorate_server.commands import Answer, AnySpec, ArtifactName, Call, Command, CommandSpec, Done
 from quorate_server.crdt_types import AnyDoc
 from quorate_server.documents import LiveDocument
 from quorate_server.errors import AccessDenied, Conflict, DocumentNotFound, NotAuthenticated, Refused, Unavailable
-from quorate_server.extensions import AuditEntry, AuditReplay, read_audit_export
+from quorate_server.extensions import AuditEntry, AuditReplay, read_audit_export, server_options
 from quorate_server.kinds import KINDS
 from quorate_server.records import set_property
 from quorate_server.users import User

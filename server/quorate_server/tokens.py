@@ -8,19 +8,19 @@ from the token; `exp` is required, `iss` and `aud` are required where they are c
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OctKey
 
 from quorate_protocol.ids import UserId
+from quorate_server.authenticators import ROLES
 from quorate_server.errors import NotAuthenticated, Unavailable
 from quorate_server.settings import Settings
 from quorate_server.users import User
@@ -29,34 +29,8 @@ log = logging.getLogger("quorate.server")
 
 HMAC_ALGORITHMS = ("HS256", "HS384", "HS512")
 PUBLIC_KEY_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
-ROLES = ("owner", "editor", "reviewer", "commenter", "viewer", "guest")
 MAX_TOKEN_BYTES = 16 * 1024
 """Larger than any real token; refused before any parsing."""
-
-
-class Authenticator(Protocol):
-    """Turns a token into a `User`."""
-
-    async def authenticate(self, token: str) -> User:
-        """Return who the token proves.
-
-        Raises:
-            NotAuthenticated: it proves nothing; the reason names what was expected.
-            Unavailable: the issuer's keys cannot be had now.
-        """
-        ...
-
-
-class OpenAuthenticator:
-    """Development: everybody is an editor. The token, if any, is taken as the person's name."""
-
-    def __init__(self) -> None:
-        self._numbers = itertools.count(1)
-
-    async def authenticate(self, token: str) -> User:
-        """Return a new guest; nothing is proved."""
-        name = token[:64] if token.isprintable() else ""
-        return User(id=UserId(f"guest-{next(self._numbers)}"), name=name, is_proven=False)
 
 
 class SecretAuthenticator:
@@ -188,16 +162,6 @@ class ClaimChecks:
 
 
 MAX_SUBJECT_BYTES = 256
-
-
-def make_authenticator(settings: Settings) -> Authenticator:
-    """Return the authenticator that the settings ask for."""
-    if settings.open:
-        return OpenAuthenticator()
-    checks = ClaimChecks(settings)
-    if settings.secret:
-        return SecretAuthenticator(settings.secret, checks)
-    return JwksAuthenticator(settings.jwks, checks)
 
 
 def sign_token(

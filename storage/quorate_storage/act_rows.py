@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Delete, Insert, Table, bindparam, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from quorate_storage import tables
 from quorate_storage.acts import (
@@ -37,6 +37,9 @@ from quorate_storage.audit_rows import append_events, erase_texts
 from quorate_storage.lease_rows import check_lease
 from quorate_storage.stores import Lease
 from quorate_storage.version_rows import set_aside
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 # What every act writes is built once: to build a statement, and its key in the cache of what was compiled, takes
 # longer than to run it.
@@ -127,10 +130,19 @@ def _deletion(table: Table) -> Delete:
     return delete(table).where(*(column == bindparam(f"key_{column.name}") for column in table.primary_key))
 
 
+def _insertion(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
+    """Return an insertion that can say what happens to a row that is there already."""
+    if dialect != "postgresql":
+        return sqlite.insert(table)
+    # Only here, where the driver has loaded it: who is on SQLite does without its types.
+    from sqlalchemy.dialects.postgresql import insert as insert_there  # noqa: PLC0415
+
+    return insert_there(table)
+
+
 @cache
 def _upsert(table: Table, dialect: str) -> Insert:
-    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = make(table)
+    statement = _insertion(table, dialect)
     values = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
     return statement.on_conflict_do_update(index_elements=table.primary_key, set_=values)
 
@@ -138,8 +150,7 @@ def _upsert(table: Table, dialect: str) -> Insert:
 @cache
 def _insertion_once(table: Table, dialect: str) -> Insert:
     """Return the insertion of rows that leaves alone what is there already."""
-    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return make(table).on_conflict_do_nothing()
+    return _insertion(table, dialect).on_conflict_do_nothing()
 
 
 def _write_writers(connection: Connection, rows: Sequence[Writer]) -> None:

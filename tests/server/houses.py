@@ -18,6 +18,7 @@ from quorate_protocol.limits import DEFAULT_LIMITS, Limits
 from quorate_protocol.messages import SyncStep1, SyncUpdate
 from quorate_protocol.y_websocket import YWebSocketConnection
 from quorate_server.access import Access
+from quorate_server.authenticators import OpenAuthenticator
 from quorate_server.channels import MessageHandler
 from quorate_server.commands import Commands
 from quorate_server.connections import House
@@ -33,7 +34,6 @@ from quorate_server.rooms import Rooms, Seeder, no_seed
 from quorate_server.sealing import Sealer
 from quorate_server.sessions import Encoder, HocuspocusEncoder, Session, YWebSocketEncoder
 from quorate_server.settings import Settings
-from quorate_server.tokens import OpenAuthenticator
 from quorate_server.users import User
 from quorate_storage.acts import Change
 from quorate_storage.compaction import CompactionRule

@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from quorate_protocol.ids import DocumentName
 from quorate_storage import migrations
@@ -35,6 +35,17 @@ asyncio.run(main())
 """
 
 
+def migrate(connection: Connection) -> None:
+    """Run every migration, from the first one on."""
+    connection.execute(
+        text(
+            "CREATE TABLE alembic_version"
+            " (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+        )
+    )
+    migrations.upgrade(connection)
+
+
 async def test_the_migrations_make_the_tables(url: str) -> None:
     """A migrated database differs in nothing from what the code believes."""
 
@@ -42,8 +53,42 @@ async def test_the_migrations_make_the_tables(url: str) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return list(compare_metadata(context, metadata))
 
-    async with SqlStore(url) as store:
+    store = SqlStore(url)
+    await store._database.open(migrate)
+    try:
         assert await store._database.read(differences) == []
+    finally:
+        await store._database.close()
+
+
+async def test_a_new_database_is_the_one_that_the_migrations_make(url: str) -> None:
+    """It is made without them: tables, keys, indexes and the rows that are there from the start are the same."""
+
+    def describe(connection: Connection) -> dict[str, Any]:
+        seen = inspect(connection)
+        found: dict[str, Any] = {}
+        for name in sorted(seen.get_table_names()):
+            columns = [{**column, "type": repr(column["type"])} for column in seen.get_columns(name)]
+            indexes = sorted(seen.get_indexes(name), key=lambda index: str(index["name"]))
+            keys = (seen.get_pk_constraint(name), seen.get_foreign_keys(name), seen.get_unique_constraints(name))
+            rows = [tuple(row) for row in connection.execute(text(f'SELECT * FROM "{name}"'))]
+            found[name] = (columns, indexes, keys, rows)
+        return found
+
+    def clear(connection: Connection) -> None:
+        metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+
+    store = SqlStore(url)
+    await store._database.open(migrate)
+    migrated = await store._database.read(describe)
+    await store._database.write(clear)
+    await store._database.close()
+    async with SqlStore(url) as store:
+        new = await store._database.read(describe)
+
+    assert new == migrated
+    assert set(new) == {*metadata.tables, "alembic_version"}
 
 
 async def test_opening_again_keeps_everything(url: str) -> None:

@@ -17,8 +17,6 @@ from functools import lru_cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-import holidays as holiday_tables
-
 from quorate_plugins.approval.durations import Duration
 
 MOST_WINDOWS = 50
@@ -94,7 +92,7 @@ class Calendar:
         if len(self.holidays) > MOST_HOLIDAYS:
             raise ValueError(f"a calendar must have up to {MOST_HOLIDAYS} countries, not {len(self.holidays)}")
         for code in self.holidays:
-            _check_holidays(code)
+            _check_country(code)
         if len(self.closures) > MOST_CLOSURES:
             raise ValueError(f"a calendar must have up to {MOST_CLOSURES} closures, not {len(self.closures)}")
         for closure in self.closures:
@@ -179,7 +177,7 @@ class _Schedule:
         return [span for span in spans if span[0] < span[1]]
 
     def _is_day_off(self, day: date) -> bool:
-        return day in self.closures or any(day in _holidays_of(code, day.year) for code in self.holidays)
+        return day in self.closures or any(day in _public_holidays(code, day.year) for code in self.holidays)
 
     def first_at(self, midnight: datetime, minute: int) -> float:
         """Return the first moment at which a day's clocks show so many minutes after midnight, or more."""
@@ -247,31 +245,19 @@ def _first_instant(zone: ZoneInfo, wall: datetime) -> float:
     return float(instants[bisect_left(instants, wall, key=shown)])
 
 
-@lru_cache(maxsize=4096)
-def _holidays_of(code: str, year: int) -> frozenset[date]:
-    """Return the public holidays of a year. Kept, because the tables take long to build."""
-    country, _, subdivision = code.partition("-")
-    return frozenset(holiday_tables.country_holidays(country, subdiv=subdivision or None, years=year, expand=False))
+# The tables of holidays take 40 ms and 3 MiB to load, and many calendars have none.
 
 
-@lru_cache(maxsize=1)
-def _countries() -> frozenset[str]:
-    """Return the codes of all countries whose holidays are known."""
-    return frozenset(holiday_tables.list_supported_countries(include_aliases=True))
+def _public_holidays(code: str, year: int) -> frozenset[date]:
+    from quorate_plugins.approval.public_holidays import holidays_of  # noqa: PLC0415
+
+    return holidays_of(code, year)
 
 
-@lru_cache(maxsize=1024)
-def _check_holidays(code: str) -> None:
-    """Refuse a country or a subdivision whose holidays are not known."""
-    country, hyphen, subdivision = code.partition("-")
-    reason = f"holidays must be those of a known country or subdivision such as DE or DE-BY, not {_shown(code)}"
-    # The library would take the names of its classes for countries.
-    if country not in _countries() or bool(hyphen) != bool(subdivision):
-        raise ValueError(reason)
-    try:
-        holiday_tables.country_holidays(country, subdiv=subdivision or None)
-    except NotImplementedError as error:
-        raise ValueError(reason) from error
+def _check_country(code: str) -> None:
+    from quorate_plugins.approval.public_holidays import check_country  # noqa: PLC0415
+
+    check_country(code)
 
 
 def _check_windows(windows: tuple[Window, ...]) -> None:

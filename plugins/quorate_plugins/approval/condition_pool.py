@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
@@ -17,8 +18,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from quorate_plugins.approval import condition_worker
-from quorate_plugins.approval.condition_worker import LENGTH
 from quorate_plugins.approval.conditions import (
     Answered,
     Asked,
@@ -46,8 +45,10 @@ ENDED = "the evaluating process ended while it was at this condition"
 NO_WORKER = "no process could be started to evaluate conditions"
 CLOSED = "conditions are no longer evaluated: the pool was closed"
 
-WORKER_COMMAND = (sys.executable, "-P", str(Path(condition_worker.__file__)))
+WORKER_COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("condition_worker.py")))
 """`-P`: otherwise the modules beside the file would hide those of the standard library that have the same name."""
+LENGTH = struct.Struct(">I")
+"""What is written before each message, as in the worker, which is not imported: it loads what evaluates."""
 
 
 def _encoded_facts(facts: Mapping[str, object]) -> bytes:

@@ -9,29 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, cast
+from typing import cast
 from urllib.parse import quote
 
-import httpx
 from pydantic import TypeAdapter
 
 from quorate_plugins.approval.directory import Person
 from quorate_plugins.approval.metrics.deliveries import DeliveryMeter
-from quorate_plugins.approval.notifications.channels import (
-    Channel,
-    EmailChannel,
-    Poster,
-    SlackChannel,
-    SlackWebhookChannel,
-    SmsChannel,
-    TeamsChannel,
-    Unreachable,
-    WebhookChannel,
-)
 from quorate_plugins.approval.notifications.messages import Notice
 from quorate_plugins.approval.notifications.preferences import (
     Preferences,
@@ -39,6 +26,7 @@ from quorate_plugins.approval.notifications.preferences import (
     plan,
     read_preferences,
 )
+from quorate_plugins.approval.notifications.sending import Channel, GatheringChannel, Unreachable
 from quorate_plugins.approval.notifying import Telling, still_matters
 from quorate_plugins.approval.requests import Request
 from quorate_server.hooks import DocumentName, Effect, GiveUp, Server, TryAgain, Work
@@ -223,7 +211,7 @@ class Delivering:
 
     async def _send(self, channel: Channel, notices: Sequence[Notice], recipient: Person) -> None:
         """Send notices: as one message where the channel can, or else each in the place of an earlier one about it."""
-        if len(notices) > 1 and isinstance(channel, EmailChannel):
+        if len(notices) > 1 and isinstance(channel, GatheringChannel):
             await channel.send_digest(notices, recipient)
             return
         for notice in notices:
@@ -231,55 +219,3 @@ class Delivering:
             earlier = (await self.server.read_values(place)).get(place)
             sent = await channel.send(notice, recipient, None if earlier is None else earlier.decode())
             await self.server.transact(partial(_keep, {place: sent.message_id.encode()}))
-
-
-@asynccontextmanager
-async def open_channels(server: Server) -> AsyncGenerator[dict[str, Channel]]:
-    """Keep the channels open that the engine's settings name."""
-    async with httpx.AsyncClient(trust_env=False) as client:
-        yield _channels(server, Poster(client))
-
-
-def _channels(server: Server, poster: Poster) -> dict[str, Channel]:
-    mail, chat = _mail(server), _chat(server, poster)
-    found: list[Channel] = [each for each in (mail, chat) if each is not None]
-    return {each.name: each for each in (*found, *_gateways(server, poster))}
-
-
-def _gateways(server: Server, poster: Poster) -> list[Channel]:
-    setting = server.setting
-    found: list[Channel] = []
-    if setting("teams_webhook"):
-        found.append(TeamsChannel(poster, url=setting("teams_webhook")))
-    if setting("sms_url"):
-        found.append(
-            SmsChannel(poster, url=setting("sms_url"), token=setting("sms_token"), sender=setting("sms_sender"))
-        )
-    if setting("webhook_url"):
-        found.append(WebhookChannel(poster, url=setting("webhook_url"), secret=setting("webhook_secret")))
-    return found
-
-
-def _mail(server: Server) -> EmailChannel | None:
-    setting = server.setting
-    if not setting("smtp_host"):
-        return None
-    tls = setting("smtp_tls", "starttls")
-    if tls not in {"none", "starttls", "tls"}:
-        raise ValueError(f"`smtp_tls` is none, starttls or tls, not {tls!r}")
-    return EmailChannel(
-        host=setting("smtp_host"),
-        port=int(setting("smtp_port", "587")),
-        sender=setting("smtp_sender"),
-        username=setting("smtp_username"),
-        password=setting("smtp_password"),
-        tls=cast("Literal['none', 'starttls', 'tls']", tls),
-    )
-
-
-def _chat(server: Server, poster: Poster) -> SlackChannel | SlackWebhookChannel | None:
-    setting = server.setting
-    if setting("slack_token"):
-        url = setting("slack_url", "https://slack.com/api")
-        return SlackChannel(poster, token=setting("slack_token"), base_url=url)
-    return SlackWebhookChannel(poster, url=setting("slack_webhook")) if setting("slack_webhook") else None

@@ -46,11 +46,12 @@ from quorate_plugins.approval.commands import (
 )
 from quorate_plugins.approval.condition_pool import ConditionPool
 from quorate_plugins.approval.contents import ROOTS
-from quorate_plugins.approval.delivering import Delivering, open_channels
+from quorate_plugins.approval.delivering import Delivering
 from quorate_plugins.approval.desk import Desk
 from quorate_plugins.approval.ending import Ending
 from quorate_plugins.approval.executing import take_back
 from quorate_plugins.approval.metering import METRICS, Metering
+from quorate_plugins.approval.notifications.sending import Channel
 from quorate_plugins.approval.reporting import Reporting
 from quorate_plugins.approval.requests import Event, Request
 from quorate_plugins.approval.submitting import Submitting
@@ -108,7 +109,7 @@ class Approvals(Engine):
     async def lifespan(self, server: Server) -> AsyncGenerator[None]:
         """Read what was kept, and have conditions evaluated elsewhere while the server runs."""
         self.server = server
-        async with ConditionPool() as conditions, open_channels(server) as channels:
+        async with ConditionPool() as conditions, _channels(server) as channels:
             self._delivering = Delivering(server, channels)
             await self._delivering.load()
             await self._desk.open(server, conditions, self._delivering)
@@ -207,6 +208,22 @@ class Approvals(Engine):
         )
         permissions = {"submit": write, "explain": read, "put_people": admin}
         return [replace(each, permission=permissions.get(each.name.partition(".")[2])) for each in specs]
+
+
+CHANNEL_SETTINGS = ("smtp_host", "slack_token", "slack_webhook", "teams_webhook", "sms_url", "webhook_url")
+"""Each names a channel that there is to be. Without any, what they send with is not even loaded: 10 MiB."""
+
+
+@asynccontextmanager
+async def _channels(server: Server) -> AsyncGenerator[Mapping[str, Channel]]:
+    """Keep the channels open that the engine's settings name."""
+    if not any(server.setting(name) for name in CHANNEL_SETTINGS):
+        yield {}
+        return
+    from quorate_plugins.approval.notifications.opening import open_channels  # noqa: PLC0415
+
+    async with open_channels(server) as channels:
+        yield channels
 
 
 def _spec(

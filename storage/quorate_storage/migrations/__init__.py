@@ -2,21 +2,30 @@
 
 Alembic's building blocks are used directly, inside a transaction that the caller opened and that no
 other process can be in at the same time; so there is no `env.py` and no configuration file.
+
+A new database is made as the newest version is, from `tables`, and a test holds that to be what the migrations make.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, insert, inspect, select
 
+from quorate_storage import tables
 from quorate_storage.errors import SchemaTooNew
 
 HERE = Path(__file__).parent
 NEWEST = "0002"
 """The revision of the last module in `versions`."""
 
-_VERSION = table("alembic_version", column("version_num"))
+_VERSION = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Alembic's own table, as it makes it."""
 
 
 def upgrade(connection: Connection) -> None:
@@ -25,9 +34,12 @@ def upgrade(connection: Connection) -> None:
     Raises:
         SchemaTooNew: its schema version is none of ours; nothing was changed.
     """
-    if _is_newest(connection):
+    if not inspect(connection).has_table(_VERSION.name):
+        _begin(connection)
         return
-    # Only here: a server whose database is up to date keeps 10 MiB of memory that they take.
+    if [*connection.scalars(select(_VERSION.c.version_num))] == [NEWEST]:
+        return
+    # Only here: a server whose database is new or up to date keeps 20 MiB of memory that they take.
     from alembic.migration import MigrationContext  # noqa: PLC0415
     from alembic.operations import Operations  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
@@ -46,8 +58,10 @@ def upgrade(connection: Connection) -> None:
     context.stamp(script, newest)
 
 
-def _is_newest(connection: Connection) -> bool:
-    """Whether the database is up to date, found out without loading what could change that."""
-    if not inspect(connection).has_table(_VERSION.name):
-        return False
-    return [*connection.scalars(select(_VERSION.c.version_num))] == [NEWEST]
+def _begin(connection: Connection) -> None:
+    """Make all tables in a database that has none of them, and the rows that are there from the start."""
+    tables.metadata.create_all(connection, checkfirst=False)
+    connection.execute(insert(tables.audit_head), {"id": 1, "size": 0, "chain": b"", "frontier": b""})
+    connection.execute(insert(tables.feed_head), {"id": 1, "position": 0})
+    _VERSION.create(connection)
+    connection.execute(insert(_VERSION), {"version_num": NEWEST})

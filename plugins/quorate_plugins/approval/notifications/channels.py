@@ -8,14 +8,11 @@ of webhooks (which are secrets too) are in no error, and in no log.
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
-
-from quorate_plugins.approval.directory import Person
 from quorate_plugins.approval.notifications.chat_channels import SlackChannel, SlackWebhookChannel, TeamsChannel
 from quorate_plugins.approval.notifications.gateway_channels import SmsChannel, WebhookChannel
 from quorate_plugins.approval.notifications.mail_channel import EmailChannel
-from quorate_plugins.approval.notifications.messages import Notice
-from quorate_plugins.approval.notifications.posting import Poster, Sent, Unreachable
+from quorate_plugins.approval.notifications.posting import Poster
+from quorate_plugins.approval.notifications.sending import Channel, Sent, Unreachable
 
 __all__ = [
     "Channel",
@@ -29,25 +26,3 @@ __all__ = [
     "Unreachable",
     "WebhookChannel",
 ]
-
-
-class Channel(Protocol):
-    """A way to tell somebody something. `name` is what preferences call it."""
-
-    name: ClassVar[str]
-
-    async def send(self, notice: Notice, recipient: Person, earlier: str | None) -> Sent:
-        """Tell somebody something.
-
-        Args:
-            notice: what is told.
-            recipient: who is told.
-            earlier: the provider's id of an earlier message to them on the same request; it is changed in place where
-                the channel can, and followed up where it cannot.
-
-        Raises:
-            Unreachable: they have no address there.
-            TryAgain: it did not work, and may later.
-            GiveUp: it will never work.
-        """
-        ...

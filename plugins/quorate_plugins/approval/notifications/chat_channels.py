@@ -16,14 +16,13 @@ from quorate_plugins.approval.notifications.posting import (
     RETRY_SECONDS,
     Answer,
     Poster,
-    Sent,
-    Unreachable,
     check_answer,
     checked_secret,
     checked_url,
     is_refusal,
     retry_after,
 )
+from quorate_plugins.approval.notifications.sending import Sent, Unreachable
 from quorate_plugins.approval.notifications.texts import Templates
 from quorate_server.hooks import GiveUp, TryAgain
 

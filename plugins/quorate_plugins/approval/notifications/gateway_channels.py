@@ -16,14 +16,13 @@ from quorate_plugins.approval.notifications.posting import (
     JSON_TYPE,
     PROVIDER_ID,
     Poster,
-    Sent,
-    Unreachable,
     check_answer,
     checked_secret,
     checked_url,
     is_gone,
     is_refusal,
 )
+from quorate_plugins.approval.notifications.sending import Sent, Unreachable
 
 _PHONE = re.compile(r"\+[1-9][0-9]{5,14}", re.ASCII)
 _PHONE_PUNCTUATION = str.maketrans("", "", " ()./-")

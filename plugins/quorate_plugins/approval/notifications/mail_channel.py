@@ -18,7 +18,8 @@ import aiosmtplib
 from quorate_plugins.approval.directory import Person
 from quorate_plugins.approval.notifications.mail import address_of, checked_email, email_digest, email_message
 from quorate_plugins.approval.notifications.messages import Notice
-from quorate_plugins.approval.notifications.posting import RETRY_SECONDS, TIMEOUT_SECONDS, Clock, Sent, Unreachable
+from quorate_plugins.approval.notifications.posting import RETRY_SECONDS, TIMEOUT_SECONDS, Clock
+from quorate_plugins.approval.notifications.sending import Sent, Unreachable
 from quorate_plugins.approval.notifications.texts import Templates
 from quorate_server.hooks import GiveUp, TryAgain
 

@@ -1,4 +1,4 @@
-"""What channels have in common: what becomes of a notice, and posting over HTTP and reading the answer."""
+"""What most channels have in common: posting over HTTP and reading the answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Literal, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -35,31 +35,7 @@ _OK, _GONE, _TOO_MANY = 200, 410, 429
 _REDIRECT, _SERVER_ERROR = 300, 500
 _TEMPORARY_STATUSES = frozenset({408, 425, _TOO_MANY})
 
-State = Literal["sent", "updated"]
 Clock = Callable[[], float]
-
-
-class Unreachable(Exception):
-    """Somebody has no address on a channel, for the reason given: the next channel is to be tried."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
-    """What became of a notice: the provider's id of the message, and whether it is new or replaced an earlier one.
-
-    Attributes:
-        channel: the name of the channel.
-        message_id: what `earlier` may be for a later notice on the same request; empty if the provider gives none.
-        state: `updated` if the earlier message was changed in place.
-    """
-
-    channel: str
-    message_id: str
-    state: State = "sent"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
+from websockets.http11 import MAX_LINE_LENGTH
 from websockets.protocol import Protocol, Side, State
 from websockets.utils import accept_key
 
@@ -38,7 +39,7 @@ log = logging.getLogger("quorate.server")
 
 _ABNORMAL = 1006
 _KEY_BYTES = 16
-_LONGEST_LINE = 8000
+_LONGEST_LINE = MAX_LINE_LENGTH - len(b"GET  HTTP/1.1\r\n")
 _REFUSED = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 _PING = b"\x89\x04"
@@ -158,7 +159,8 @@ def _only(request: h11.Request, wanted: bytes) -> bytes | None:
 
 def _has_endless_line(request: h11.Request) -> bool:
     """Whether a line is longer than `websockets` takes: where that reads it, it would never be answered."""
-    return len(request.target) > _LONGEST_LINE or any(len(value) > _LONGEST_LINE for _, value in request.headers)
+    lines = (len(name) + len(value) for name, value in request.headers)
+    return max(len(request.target), *lines) > _LONGEST_LINE
 
 
 def _offered(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:

@@ -8,7 +8,7 @@ therefore stay in their modules. Beneath lie `varints`, `sync`, `contents`, `sta
 
 from quorate_protocol import hocuspocus, y_websocket
 from quorate_protocol.awareness import AwarenessEntry, decode_awareness, encode_awareness
-from quorate_protocol.bursts import is_cut_plain_frame, measure_burst, read_plain_frames, read_updates
+from quorate_protocol.bursts import is_cut_plain_frame, join_typing, measure_burst, read_plain_frames, read_updates
 from quorate_protocol.channel import ChannelConnection, ChannelState
 from quorate_protocol.channel_envelopes import (
     CHANNEL_VERSION,
@@ -174,6 +174,7 @@ __all__ = [
     "is_covered",
     "is_cut_plain_frame",
     "is_inside",
+    "join_typing",
     "measure_burst",
     "measure_update",
     "next_state",

@@ -437,9 +437,131 @@ static PyObject *measure_burst(PyObject *module, PyObject *const *args, Py_ssize
     return ends_of(&burst);
 }
 
+/* Typing: updates that are one text each and go on where the one before ended */
+
+#define ONE 1
+
+typedef struct {
+    uint64_t client, clock, units; /* what it inserts: so many UTF-16 code units from there */
+    uint64_t origin_client, origin_clock;
+    int info;
+    const uint8_t *right, *size, *text; /* where its right origin, the length of its text and its text begin */
+    const uint8_t *end;
+} Typed;
+
+static enum Verdict read_typed(PyObject *update, Typed *typed)
+{
+    const uint8_t *data = (const uint8_t *)PyBytes_AS_STRING(update);
+    Reader reader = {data, data + PyBytes_GET_SIZE(update), 0};
+    uint64_t clients = read_var_uint(&reader), structs = reader.failed ? 0 : read_var_uint(&reader);
+    if (clients != ONE || structs != ONE)
+        return NOT_FINE;
+    typed->client = read_var_uint(&reader);
+    typed->clock = reader.failed ? 0 : read_var_uint(&reader);
+    if (reader.failed || reader.at >= reader.end)
+        return NOT_FINE;
+    typed->info = *reader.at++;
+    int references = typed->info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN);
+    if (typed->info != (references | STRING) || references == 0)
+        return NOT_FINE;
+    if (references & HAS_ORIGIN) {
+        typed->origin_client = read_var_uint(&reader);
+        typed->origin_clock = reader.failed ? 0 : read_var_uint(&reader);
+    }
+    typed->right = reader.at;
+    if (!reader.failed && references & HAS_RIGHT_ORIGIN) {
+        read_var_uint(&reader);
+        if (!reader.failed)
+            read_var_uint(&reader);
+    }
+    typed->size = reader.at;
+    if (reader.failed)
+        return NOT_FINE;
+    Reader string = reader;
+    uint64_t size = read_var_uint(&string);
+    typed->text = string.at;
+    enum Verdict verdict = skip_string(&reader, &typed->units);
+    if (verdict != FINE)
+        return verdict;
+    typed->end = reader.at;
+    if (size == 0 || reader.end - reader.at != 1 || *reader.at != 0) /* the deletes: none */
+        return NOT_FINE;
+    return typed->clock + typed->units > MAX_CLOCK ? NOT_FINE : FINE;
+}
+
+static int goes_on(const Typed *before, const Typed *typed)
+{
+    Py_ssize_t right = before->size - before->right;
+    return typed->client == before->client && typed->clock == before->clock + before->units
+        && typed->info == (before->info | HAS_ORIGIN) && typed->origin_client == typed->client
+        && typed->origin_clock == typed->clock - 1 && typed->size - typed->right == right
+        && memcmp(typed->right, before->right, (size_t)right) == 0;
+}
+
+static Py_ssize_t write_var_uint(uint8_t *to, uint64_t value)
+{
+    Py_ssize_t size = 0;
+    for (; value >= 0x80; value >>= 7)
+        to[size++] = (uint8_t)(value & 0x7F) | 0x80;
+    to[size++] = (uint8_t)value;
+    return size;
+}
+
+static PyObject *join_typing(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (count != 1 || !PyList_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "join_typing(updates: list)");
+        return NULL;
+    }
+    Py_ssize_t updates = PyList_GET_SIZE(args[0]);
+    Typed first = {0}, before = {0};
+    uint64_t size = 0;
+    for (Py_ssize_t i = 0; i < updates; i++) {
+        PyObject *update = PyList_GET_ITEM(args[0], i);
+        if (!PyBytes_Check(update)) {
+            PyErr_SetString(PyExc_TypeError, "an update is bytes");
+            return NULL;
+        }
+        Typed typed = {0};
+        enum Verdict verdict = read_typed(update, &typed);
+        if (verdict == RAISED)
+            return NULL;
+        if (verdict != FINE || (i > 0 && !goes_on(&before, &typed)))
+            Py_RETURN_NONE;
+        if (i == 0)
+            first = typed;
+        size += (uint64_t)(typed.end - typed.text);
+        before = typed;
+    }
+    if (updates == 0)
+        Py_RETURN_NONE;
+    if (updates == 1)
+        return Py_BuildValue("(KKO)", first.client, first.clock, PyList_GET_ITEM(args[0], 0));
+    const uint8_t *data = (const uint8_t *)PyBytes_AS_STRING(PyList_GET_ITEM(args[0], 0));
+    uint8_t length[10];
+    Py_ssize_t head = first.size - data, more = write_var_uint(length, size);
+    PyObject *joined = PyBytes_FromStringAndSize(NULL, head + more + (Py_ssize_t)size + 1);
+    if (joined == NULL)
+        return NULL;
+    uint8_t *to = (uint8_t *)PyBytes_AS_STRING(joined);
+    memcpy(to, data, (size_t)head);
+    memcpy(to + head, length, (size_t)more);
+    to += head + more;
+    for (Py_ssize_t i = 0; i < updates; i++) { /* the texts stand before the last byte of each */
+        Typed typed = {0};
+        read_typed(PyList_GET_ITEM(args[0], i), &typed);
+        memcpy(to, typed.text, (size_t)(typed.end - typed.text));
+        to += typed.end - typed.text;
+    }
+    *to = 0;
+    return Py_BuildValue("(KKN)", first.client, first.clock, joined);
+}
+
 static PyMethodDef methods[] = {
     {"read_plain_frames", (PyCFunction)(void (*)(void))read_plain_frames, METH_FASTCALL, NULL},
     {"read_updates", (PyCFunction)(void (*)(void))read_updates, METH_FASTCALL, NULL},
+    {"join_typing", (PyCFunction)(void (*)(void))join_typing, METH_FASTCALL, NULL},
     {"measure_burst", (PyCFunction)(void (*)(void))measure_burst, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -57,3 +57,14 @@ def measure_burst(updates: list[bytes], state_vector: dict[ClientId, int]) -> di
         if measured is not NotImplemented:  # what is rare is not compiled
             return cast("dict[ClientId, int] | None", measured)
     return in_python.measure_burst(updates, state_vector)
+
+
+def join_typing(updates: list[bytes]) -> tuple[ClientId, int, bytes] | None:
+    """Join updates that are text which somebody typed, each going on where the one before ended, into one.
+
+    Returns whose operations they are, their first clock, and the update that says the same as all of them: Yjs
+    itself tells of such a run as of one insertion. None when there is anything else.
+    """
+    if compiled is not None:
+        return cast("tuple[ClientId, int, bytes] | None", compiled.join_typing(updates))
+    return in_python.join_typing(updates)

@@ -3,12 +3,12 @@
 from collections import ChainMap
 from collections.abc import Mapping
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from quorate_protocol.errors import MalformedFrame
 from quorate_protocol.ids import ClientId
 from quorate_protocol.updates import measure_update
-from quorate_protocol.varints import read_var_uint
+from quorate_protocol.varints import read_var_uint, write_var_uint
 
 _MORE: Final = 0x80
 PLAIN: Final = 0x82  # FIN set, opcode 2 (binary)
@@ -84,3 +84,81 @@ def measure_burst(updates: list[bytes], state_vector: dict[ClientId, int]) -> di
         grown = {client: end for client, end in extent.ends.items() if end > known.get(client, 0)}
         ends.update(grown)
     return ends
+
+
+class _Typed(NamedTuple):
+    """An update that inserts one text: who, from which clock, how many UTF-16 code units, behind and before what."""
+
+    client: int
+    clock: int
+    units: int
+    info: int
+    origin: tuple[int, int] | None
+    right: bytes
+    head: bytes
+    text: bytes
+
+
+def join_typing(updates: list[bytes]) -> tuple[ClientId, int, bytes] | None:
+    """Join updates that are text, each going on where the one before ended; None when there is anything else."""
+    read: list[_Typed] = []
+    for update in updates:
+        try:
+            typed = _read_typed(update)
+        except MalformedFrame:
+            return None
+        if typed is None or (read and not _goes_on(read[-1], typed)):
+            return None
+        read.append(typed)
+    if len(read) <= 1:
+        return (ClientId(read[0].client), read[0].clock, updates[0]) if read else None
+    text = b"".join(typed.text for typed in read)
+    joined = read[0].head + write_var_uint(len(text)) + text + _NO_DELETES
+    return ClientId(read[0].client), read[0].clock, joined
+
+
+def _read_typed(update: bytes) -> _Typed | None:
+    clients, at = read_var_uint(update, 0)
+    structs, at = read_var_uint(update, at)
+    if (clients, structs) != (1, 1):
+        return None
+    client, at = read_var_uint(update, at)
+    clock, at = read_var_uint(update, at)
+    info = update[at] if at < len(update) else 0
+    references = info & (_HAS_ORIGIN | _HAS_RIGHT_ORIGIN)
+    if info != references | _STRING or not references:
+        return None
+    origin, at = _read_id(update, at + 1) if info & _HAS_ORIGIN else (None, at + 1)
+    begin = at
+    if info & _HAS_RIGHT_ORIGIN:
+        _, at = _read_id(update, at)
+    size, text_at = read_var_uint(update, at)
+    text = update[text_at : text_at + size]
+    if not text or update[text_at + size :] != _NO_DELETES:
+        return None
+    try:
+        units = len(text.decode().encode("utf-16-le")) // 2
+    except UnicodeDecodeError:
+        return None
+    if clock + units > _MAX_CLOCK:
+        return None
+    return _Typed(client, clock, units, info, origin, update[begin:at], update[:at], text)
+
+
+def _read_id(update: bytes, at: int) -> tuple[tuple[int, int], int]:
+    client, at = read_var_uint(update, at)
+    clock, at = read_var_uint(update, at)
+    return (client, clock), at
+
+
+def _goes_on(before: _Typed, typed: _Typed) -> bool:
+    follows = typed.client == before.client and typed.clock == before.clock + before.units
+    is_behind = typed.info == before.info | _HAS_ORIGIN and typed.origin == (typed.client, typed.clock - 1)
+    return follows and is_behind and typed.right == before.right
+
+
+_STRING: Final = 4
+_HAS_ORIGIN: Final = 0x80
+_HAS_RIGHT_ORIGIN: Final = 0x40
+_NO_DELETES: Final = b"\x00"
+_MAX_CLOCK: Final = 0xFFFFFFFF

@@ -27,7 +27,7 @@ from typing import Any, TypeVar, cast
 
 from pycrdt import Doc, Map, Subscription, TransactionEvent, get_state
 
-from quorate_protocol.bursts import measure_burst
+from quorate_protocol.bursts import join_typing, measure_burst
 from quorate_protocol.deletions import is_inside, ranges_by_client
 from quorate_protocol.dividing import Division, divide
 from quorate_protocol.errors import RemoteProtocolError
@@ -43,6 +43,7 @@ from quorate_protocol.updates import (
     measure_update,
     update_ends,
 )
+from quorate_protocol.varints import write_var_uint
 from quorate_server.applied import Applied, Staged
 from quorate_server.crdt_types import AnyDoc
 from quorate_server.errors import EnginePanic, MalformedUpdate, Refused
@@ -108,6 +109,7 @@ class LiveDocument:
             EnginePanic: one of them breaks the engine.
         """
         self._transaction: Any = None
+        self._subscription: Subscription | None = None
         self._emitted: list[bytes] = []
         self._begin()
         self._known: dict[ClientId, int] = {}
@@ -136,7 +138,7 @@ class LiveDocument:
         The engine holds its observers, and they hold the document: a circle that the garbage collector
         cannot see, because half of it is not Python.
         """
-        self._doc.unobserve(self._subscription)
+        self._look_away()
         if self._hasher is not None:
             self._hasher.close()
             self._hasher = None
@@ -198,6 +200,8 @@ class LiveDocument:
         Raises:
             EnginePanic: the document can no longer be used.
         """
+        if (typed := self._apply_typing(updates, ends)) is not None:
+            return Applied(update=typed)
         broken: list[int] = []
 
         def apply_each() -> None:
@@ -271,6 +275,7 @@ class LiveDocument:
         """
         before = self.state_vector()
         undoing = self._undoing((), roots)
+        self._watch()
         self._emitted.clear()
         self._grown.clear()
 
@@ -409,6 +414,17 @@ class LiveDocument:
         # Our own vector has no stranger's length to fear.
         self._known = decode_state_vector(self.state_vector(), _OWN)
 
+    def _watch(self) -> None:
+        """Have the engine tell what is new in each transaction."""
+        if self._subscription is None:
+            self._subscription = self._doc.observe(self._on_transaction)
+
+    def _look_away(self) -> None:
+        """Have it tell no more: for that it reads the whole run of text that an edit goes on with."""
+        if self._subscription is not None:
+            self._doc.unobserve(self._subscription)
+            self._subscription = None
+
     def _on_transaction(self, event: TransactionEvent) -> None:
         self._emitted.append(event.update)
 
@@ -424,7 +440,7 @@ class LiveDocument:
     def _begin(self) -> None:
         """Have a new document."""
         self._doc: AnyDoc = Doc(client_id=SERVER_CLIENT_ID)
-        self._subscription: Subscription = self._doc.observe(self._on_transaction)
+        self._subscription = None
         # `Doc.apply_update` opens a transaction within the one that is open: a third of what an update costs us.
         self._engine: Any = cast("Any", self._doc)._doc  # noqa: SLF001
 
@@ -451,7 +467,7 @@ class LiveDocument:
                 self._learn_own()
                 self.version += 1
                 return True
-        self._doc.unobserve(self._subscription)
+        self._look_away()
         self._emitted.clear()
         self._begin()
         return False
@@ -521,8 +537,34 @@ class LiveDocument:
         self._learn(update_ends(update) if ends is None else ends)
         return True
 
+    def _apply_typing(self, updates: Sequence[bytes], ends: Mapping[ClientId, int]) -> bytes | None:
+        """Apply updates that are text somebody typed in a row, as one; None, with nothing done, when there is more."""
+        joined = join_typing(list(updates))
+        if joined is None:
+            return None
+        client, clock, update = joined
+        if clock != self._known.get(client, 0):
+            return None  # some of it is not new
+        self._look_away()
+        try:
+            with self._doc.transaction() as transaction:
+                self._engine.apply_update(cast("Any", transaction)._txn, update)  # noqa: SLF001
+            took_all = write_var_uint(client) + write_var_uint(ends[client]) in self.state_vector()
+        except ValueError:  # the engine decodes an update whole before it touches anything
+            return None
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            raise EnginePanic(tuple(updates), repr(error)) from error
+        if not took_all:
+            raise EnginePanic(tuple(updates), "the engine did not take what it was given")
+        self._known[client] = ends[client]
+        self.version += 1
+        return update
+
     def _run(self, work: Action, suspects: Suspects, origin: str | None = None) -> None:
         """Run `work` in one transaction of the engine, whose failure makes `suspects` suspect."""
+        self._watch()
         self._emitted.clear()
         self._grown.clear()
         try:

@@ -12,6 +12,7 @@ from quorate_protocol import _speedups, bursts, bursts_in_python
 from quorate_protocol.ids import ClientId
 from quorate_protocol.state_vectors import decode_state_vector
 from quorate_protocol.varints import write_var_bytes
+from quorate_server.folding import state_hash
 from tests.fuzz.mutations import mutate
 
 PREFIX = b"\x01a\x00\x02"
@@ -89,6 +90,65 @@ def check_measures(source: random.Random, count: int) -> dict[str, int]:
     return said
 
 
+def typing(source: random.Random) -> tuple[Doc[Any], list[bytes]]:
+    """Return a document of two people, and what one of them then types in a row, somewhere in it."""
+    doc: Doc[Any] = Doc(client_id=source.choice([5, 70_000, 3_000_000_001]))
+    text = doc.get("text", type=Text)
+    other: Doc[Any] = Doc(client_id=9)
+    for _ in range(source.randint(0, 4)):
+        edit(doc, source)
+        edit(other, source)
+        other.apply_update(doc.get_update())
+        doc.apply_update(other.get_update())
+    before: Doc[Any] = Doc(client_id=1)
+    before.apply_update(doc.get_update())
+    made: list[bytes] = []
+    subscription = doc.observe(lambda event: made.append(event.update))
+    with doc.transaction():
+        text += "."
+    at = source.randint(0, len(str(text).encode()))
+    at = len(str(text).encode()[:at].decode(errors="ignore").encode())
+    for _ in range(source.randint(1, 8)):
+        typed = source.choice([*ASCII, *WIDE])
+        text.insert(at, typed)
+        at += len(typed.encode())
+    doc.unobserve(subscription)
+    before.apply_update(made.pop(0))
+    return before, made
+
+
+def check_typing(source: random.Random, count: int) -> dict[str, int]:
+    """Compare what both join, with each other and with what the updates say one by one; return how often which."""
+    said = {"joined": 0, "none": 0}
+    others: list[bytes] = [b"\x00\x00"]
+    for _ in range(count):
+        before, made = typing(source)
+        others = [*others, *made][-200:]
+        if source.random() < 0.4:
+            at = source.randrange(len(made))
+            made[at] = mutate(made[at], source, others)
+        expected = bursts_in_python.join_typing(list(made))
+        got = _speedups.join_typing(list(made))
+        where = str([update.hex() for update in made])
+        assert got == expected, where
+        said["none" if got is None else "joined"] += 1
+        if got is None:
+            continue
+        known = decode_state_vector(before.get_state())
+        ends = bursts_in_python.measure_burst(list(made), dict(known))
+        if ends is None or known.get(ClientId(got[0]), 0) != got[1]:
+            continue
+        together: Doc[Any] = Doc(client_id=2)
+        together.apply_update(before.get_update())
+        together.apply_update(got[2])
+        for update in made:
+            before.apply_update(update)
+        assert decode_state_vector(together.get_state()) == known | ends, where
+        assert str(together.get("text", type=Text)) == str(before.get("text", type=Text)), where
+        assert state_hash(together.get_update()) == state_hash(before.get_update()), where
+    return said
+
+
 def frame_of(message: bytes, source: random.Random) -> bytes:
     opcode = Opcode.BINARY if source.random() < 0.95 else source.choice([Opcode.TEXT, Opcode.PING, Opcode.CONT])
     if opcode is Opcode.PING:
@@ -125,6 +185,12 @@ def test_bursts_are_measured_alike(cases: int, rng: random.Random) -> None:
     assert min(said.values()) > cases // 100, said  # each verdict was met
 
 
+def test_what_is_typed_in_a_row_is_joined_alike_and_says_the_same(cases: int, rng: random.Random) -> None:
+    said = check_typing(rng, cases // 8)
+
+    assert min(said.values()) > cases // 80, said
+
+
 def test_frames_and_messages_are_read_alike(cases: int, rng: random.Random) -> None:
     check_frames(rng, cases)
     check_messages(rng, cases)
@@ -136,7 +202,8 @@ def test_a_million_bursts_are_measured_alike(rng: random.Random) -> None:
     said = check_measures(rng, 1_000_000)
     check_frames(rng, 100_000)
     check_messages(rng, 200_000)
-    print("1,000,000 bursts:", said)  # noqa: T201
+    joined = check_typing(rng, 50_000)
+    print("1,000,000 bursts:", said, "50,000 of typing:", joined)  # noqa: T201
 
 
 @pytest.mark.parametrize(
@@ -150,6 +217,9 @@ def test_a_million_bursts_are_measured_alike(rng: random.Random) -> None:
         ("measure_burst", ((), {})),
         ("measure_burst", (["text"], {})),
         ("measure_burst", ([], [])),
+        ("join_typing", ((),)),
+        ("join_typing", (["text"],)),
+        ("join_typing", ([], [])),
     ],
 )
 def test_what_is_compiled_is_strict_about_types(function: str, arguments: Sequence[object]) -> None:
@@ -170,3 +240,6 @@ def test_without_it_python_does_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     assert end == len(frame)
     assert bursts.read_updates(PREFIX, messages, 0, 1 << 20) == [update]
     assert bursts.measure_burst([update], {}) == {1: 1}
+    letters = [bytes.fromhex("01010101 840100 0161 00"), bytes.fromhex("01010102 840101 026263 00")]
+    assert bursts.join_typing(letters) == (1, 1, bytes.fromhex("01010101 840100 03616263 00"))
+    assert bursts.join_typing([update]) is None

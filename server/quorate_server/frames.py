@@ -29,6 +29,12 @@ class Frames:
         frames._wire = frame_bytes(payload) * count
         return frames
 
+    def followed_by(self, payload: bytes, count: int) -> Frames:
+        """Return these messages with another one behind them, so many times."""
+        frames = Frames([*self.payloads, *[payload] * count])
+        frames._wire = self.wire + frame_bytes(payload) * count
+        return frames
+
     @property
     def wire(self) -> bytes:
         """The messages as unmasked, uncompressed frames of a server (RFC 6455 section 5.2)."""

@@ -136,13 +136,13 @@ class Relay:
 
     def _deliver(self, batches: Sequence[Batch]) -> None:
         relays = [update for batch in batches for update in batch.relays]
-        if relays:
-            self.broadcast(lambda encoder: [encoder.update(update) for update in relays])
-            self._metrics.relayed(len(relays) * len(self.sessions))
         counts: dict[Session, int] = {}
         for batch in batches:
             for session, count in batch.acknowledged:
                 counts[session] = counts.get(session, 0) + count
+        if relays:
+            self._relay(relays, counts)
+            self._metrics.relayed(len(relays) * len(self.sessions))
         for session, count in counts.items():
             acknowledge(session, count)
         for batch in batches:
@@ -150,6 +150,14 @@ class Relay:
                 incoming.resolve(batch.entries[-1].sequence if batch.entries else LogPlace(batch.last_place))
         for action in batches[-1].then:
             action()
+
+    def _relay(self, relays: Sequence[bytes], counts: dict[Session, int]) -> None:
+        """Write updates to every session, and to their authors what is due to them in the same write."""
+        for encoder, group in tuple(self._groups.items()):
+            frames, saved = Frames([encoder.update(update) for update in relays]), encoder.saved(saved=True)
+            for session in tuple(group):
+                count = 0 if saved is None else counts.pop(session, 0)
+                session.channel.write(frames if saved is None or not count else frames.followed_by(saved, count))
 
 
 def acknowledge(session: Session, count: int) -> None:

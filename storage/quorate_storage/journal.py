@@ -63,7 +63,7 @@ class JournalSettings:
     """
 
     window_seconds: float = 0.003
-    shared_window_seconds: float = 0.01
+    shared_window_seconds: float = 0.025
     shared_by: int = 3
     small_updates: int = 64
     batch_entries: int = 2000

@@ -18,11 +18,12 @@ import binascii
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import h11
 from starlette.types import ASGIApp, Message, Scope
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
@@ -33,6 +34,7 @@ from websockets.utils import accept_key
 from quorate_protocol.bursts import is_cut_plain_frame, read_plain_frames
 from quorate_protocol.closing import CloseCode
 from quorate_server.channels import EXTENSION, OVERFLOW_GRACE_SECONDS, TRY_AGAIN_LATER, MessageHandler
+from quorate_server.deadlines import Deadlines
 from quorate_server.frames import Frames, frame_bytes
 
 log = logging.getLogger("quorate.server")
@@ -75,15 +77,30 @@ class Doors:
 class DirectHttpProtocol(H11Protocol):
     """uvicorn's HTTP protocol: a socket gets so long for a whole request head, and may leave by one of the doors."""
 
-    def __init__(self, *args: Any, doors: Doors, request_seconds: float, message_bytes: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        doors: Doors,
+        keepalive: Deadlines[DirectSocket],
+        request_seconds: float,
+        message_bytes: int,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._doors = doors
+        self._keepalive = keepalive
         self._request_seconds = request_seconds
         self._message_bytes = message_bytes
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock."""
-        super().connection_made(transport)
+        # As uvicorn's own does, but for its way to the two addresses, which keeps a socket object for each connection.
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.server = _address_of(transport, "sockname")
+        self.client = _address_of(transport, "peername")
+        self.scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         self._has_request = False
         self._deadline = self.loop.call_later(self._request_seconds, self._on_deadline)
 
@@ -112,7 +129,7 @@ class DirectHttpProtocol(H11Protocol):
             super().handle_websocket_upgrade(event)
             return
         self.connections.discard(self)
-        socket = DirectSocket(self.transport, self.connections, answer, self._message_bytes)
+        socket = DirectSocket(self.transport, self.connections, self._keepalive, answer, self._message_bytes)
         scope: Scope = {
             "type": "websocket",
             "asgi": {"version": self.asgi_version, "spec_version": "2.4"},
@@ -136,6 +153,14 @@ class DirectHttpProtocol(H11Protocol):
     def _on_deadline(self) -> None:
         if not self._has_request:
             self.transport.close()
+
+
+def _address_of(transport: asyncio.Transport, which: str) -> tuple[str, int] | None:
+    address: object = transport.get_extra_info(which)
+    if not isinstance(address, tuple):
+        return None  # of a socket in the file system
+    host, port, *_ = cast("tuple[str, int]", address)
+    return host, port
 
 
 def _answer_to(request: h11.Request) -> bytes | None:
@@ -211,6 +236,7 @@ class DirectSocket(asyncio.Protocol):
         "_is_closed",
         "_is_gone",
         "_is_reading_paused",
+        "_keepalive",
         "_loop",
         "_message_bytes",
         "_missing",
@@ -223,10 +249,18 @@ class DirectSocket(asyncio.Protocol):
         "_transport",
     )
 
-    def __init__(self, transport: asyncio.Transport, connections: set[Any], answer: bytes, message_bytes: int) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        connections: set[Any],
+        keepalive: Deadlines[DirectSocket],
+        answer: bytes,
+        message_bytes: int,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._connections = connections
+        self._keepalive = keepalive
         self._answer = answer
         self._message_bytes = message_bytes
         self._bound = 0
@@ -290,7 +324,7 @@ class DirectSocket(asyncio.Protocol):
         self._transport.write(self._answer + chosen + b"\r\n")
         self._is_accepted = True
         self._answer = b""
-        self._timer = self._loop.call_later(PING_SECONDS, self._ask_whether_there)
+        self._keepalive.set(self)
 
     # As a channel
 
@@ -389,6 +423,7 @@ class DirectSocket(asyncio.Protocol):
         """Tell that the socket is gone."""
         self._release_held()
         self._is_gone = True
+        self._keepalive.clear(self)
         self._stop_timer()
         self._connections.discard(self)
         self._lose(_ABNORMAL)
@@ -491,7 +526,8 @@ class DirectSocket(asyncio.Protocol):
 
     # Ends
 
-    def _ask_whether_there(self) -> None:
+    def ask_whether_there(self) -> None:
+        """Send a ping, and again a while later; but let a peer go that has not answered the last one."""
         if self._is_closed:
             return
         if self._ping:
@@ -502,7 +538,7 @@ class DirectSocket(asyncio.Protocol):
             return
         self._ping = random.randbytes(4)  # noqa: S311 - tells an answer from an older one
         self._transport.write(_PING + self._ping)
-        self._timer = self._loop.call_later(PING_SECONDS, self._ask_whether_there)
+        self._keepalive.set(self)
 
     def _hear_pong(self, payload: bytes) -> None:
         if payload == self._ping:
@@ -532,3 +568,8 @@ class DirectSocket(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def keepalive() -> Deadlines[DirectSocket]:
+    """Return what asks every socket of a server now and then whether its peer is there."""
+    return Deadlines(PING_SECONDS, DirectSocket.ask_whether_there)

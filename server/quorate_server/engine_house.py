@@ -67,6 +67,9 @@ def _check(engine: object, name: str) -> None:
         raise TypeError(f"the entry point {name!r} is an engine that calls itself {engine.name!r}")
 
 
+_NO_ROOTS: frozenset[str] = frozenset()
+
+
 class EngineHouse:
     """The engines of one server. It is a `Guard` of the rooms, and hears of everything that becomes durable."""
 
@@ -86,8 +89,9 @@ class EngineHouse:
 
     def guarded_roots(self, name: DocumentName) -> frozenset[str]:
         """Return the roots of a document that some engine must see edits of."""
-        none: frozenset[str] = frozenset()
-        return none.union(*(runtime.guarded_roots(name) for runtime in self._guards))
+        if not self._guards:
+            return _NO_ROOTS
+        return _NO_ROOTS.union(*(runtime.guarded_roots(name) for runtime in self._guards))
 
     def guard(self, update: GuardedUpdate) -> None:
         """Let every engine look at an edit.

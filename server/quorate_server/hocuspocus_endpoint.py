@@ -198,6 +198,7 @@ class HocuspocusConnection(Connection):
             announces_again=event.version is None,
         )
         self._documents[address] = _Open(name, session, room)
+        self._deadline.cancel()
         self.house.metrics.sessions.inc()
         queued = self._protocol.accept(address, read_only=not may_write)
         self._send_protocol_frames()

@@ -17,6 +17,7 @@ from quorate_protocol.limits import Limits
 from quorate_server import attribution
 from quorate_server.announcing import Announcer
 from quorate_server.attribution import Contribution, Ranges
+from quorate_server.deadlines import Deadlines
 from quorate_server.errors import (
     AccessDenied,
     Conflict,
@@ -89,7 +90,7 @@ class Rooms:
         self._rule = rule or CompactionRule()
         self._rooms: dict[DocumentName, Room] = {}
         self._loading: dict[DocumentName, asyncio.Task[Room]] = {}
-        self._unloading: dict[DocumentName, asyncio.TimerHandle] = {}
+        self._unloading = Deadlines(limits.idle_room_seconds, self._unload)
         self._compacting: dict[DocumentName, asyncio.Task[None]] = {}
         self._compaction_turn = asyncio.Semaphore(1)
         self._folder = Folder()
@@ -121,8 +122,7 @@ class Rooms:
         room = self._rooms.get(name)
         if room is not None:
             # Whoever asked may never join (a reader over HTTP, a socket that died): the wait begins anew.
-            self._cancel_unloading(name)
-            self.on_empty(room)
+            self._unloading.set(room)
             return room
         loading = self._loading.get(name)
         if loading is None:
@@ -330,20 +330,16 @@ class Rooms:
         if self._rooms.get(room.name) is room:
             del self._rooms[room.name]
             self.metrics.rooms.set(len(self._rooms))
-        self._cancel_unloading(room.name)
+        self._unloading.clear(room)
         # Those who still wait for their commit hold the room itself; the rest can go now.
         asyncio.get_running_loop().call_soon(room.close)
 
     def on_empty(self, room: Room) -> None:
         """Unload a room some time after its last visitor."""
-        if room.is_ended or room.name in self._unloading:
-            return
-        self._unloading[room.name] = asyncio.get_running_loop().call_later(
-            self.limits.idle_room_seconds, self._unload, room
-        )
+        if not (room.is_ended or room in self._unloading):
+            self._unloading.set(room)
 
     def _unload(self, room: Room) -> None:
-        self._unloading.pop(room.name, None)
         if room.sessions or room.is_ended:
             return
         if room.pins:
@@ -357,11 +353,6 @@ class Rooms:
             self.on_empty(room)
             return
         self.discard(room)
-
-    def _cancel_unloading(self, name: DocumentName) -> None:
-        timer = self._unloading.pop(name, None)
-        if timer is not None:
-            timer.cancel()
 
     # Compaction
 
@@ -455,9 +446,7 @@ class Rooms:
     async def close(self) -> None:
         """Wait until all is durable, then forget every room."""
         self.close_doors()
-        for timer in self._unloading.values():
-            timer.cancel()
-        self._unloading.clear()
+        self._unloading.stop()
         await asyncio.gather(*self._loading.values(), return_exceptions=True)
         await asyncio.gather(*self._compacting.values(), return_exceptions=True)
         for room in self.open_rooms:

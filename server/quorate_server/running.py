@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from quorate_server.app import Quorate
-from quorate_server.direct_sockets import PING_SECONDS, DirectHttpProtocol, Doors
+from quorate_server.direct_sockets import PING_SECONDS, DirectHttpProtocol, Doors, keepalive
 
 Prepare = Callable[[], Awaitable[None]]
 
@@ -46,6 +46,7 @@ class Server(uvicorn.Server):
         protocol = partial(
             DirectHttpProtocol,
             doors=_doors_of(quorate, config.forwarded_allow_ips),
+            keepalive=keepalive(),
             request_seconds=settings.limits.handshake_seconds,
             message_bytes=settings.limits.frame_bytes,
         )

@@ -19,7 +19,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from quorate_server import direct_sockets
 from quorate_server.channels import Channel, open_channel
-from quorate_server.direct_sockets import DirectHttpProtocol, Doors
+from quorate_server.direct_sockets import DirectHttpProtocol, Doors, keepalive
 from quorate_server.frames import Frames
 from tests.system.peers import until
 
@@ -69,7 +69,8 @@ async def serving(recorder: Any) -> AsyncIterator[tuple[str, int]]:
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(recorder, ws="websockets-sansio", lifespan="off", log_level="critical")
     doors = Doors({"/": recorder}, {"/below/": recorder})
-    config.http = cast("Any", partial(DirectHttpProtocol, doors=doors, request_seconds=5.0, message_bytes=LARGEST))
+    http = partial(DirectHttpProtocol, doors=doors, keepalive=keepalive(), request_seconds=5.0, message_bytes=LARGEST)
+    config.http = cast("Any", http)
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve([listener]))
     try:

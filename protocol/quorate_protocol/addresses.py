@@ -101,7 +101,7 @@ class AddressBook:
         if slot.state in _QUEUEING:
             self._pending[slot.key] = slot
         else:
-            self._pending.pop(slot.key, None)
+            self._unqueue(slot)
         if slot.state is AddressState.ESTABLISHED:
             self.has_established = True
         elif slot.state is AddressState.CLOSED:
@@ -110,7 +110,11 @@ class AddressBook:
     def forget(self, slot: Slot) -> None:
         """Drop a slot and what is queued for it."""
         self._slots.pop(slot.key, None)
-        self._pending.pop(slot.key, None)
+        self._unqueue(slot)
+
+    def _unqueue(self, slot: Slot) -> None:
+        if self._pending.pop(slot.key, None) is not None and not self._pending:
+            self._pending = {}  # one that was emptied keeps its size, for as long as the socket lives
 
     def enqueue(self, slot: Slot, trigger: AddressTrigger, frame: bytes) -> None:
         """Keep a frame until its token is judged.

@@ -2,7 +2,7 @@
 
 from collections import ChainMap
 from collections.abc import Mapping
-from itertools import islice
+from itertools import islice, pairwise, starmap
 from typing import Final, NamedTuple
 
 from quorate_protocol.errors import MalformedFrame
@@ -93,7 +93,7 @@ class _Typed(NamedTuple):
     clock: int
     units: int
     info: int
-    origin: tuple[int, int] | None
+    origin: tuple[int, ...]
     right: bytes
     head: bytes
     text: bytes
@@ -101,64 +101,74 @@ class _Typed(NamedTuple):
 
 def join_typing(updates: list[bytes]) -> tuple[ClientId, int, bytes] | None:
     """Join updates that are text, each going on where the one before ended; None when there is anything else."""
-    read: list[_Typed] = []
-    for update in updates:
-        try:
-            typed = _read_typed(update)
-        except MalformedFrame:
-            return None
-        if typed is None or (read and not _goes_on(read[-1], typed)):
-            return None
-        read.append(typed)
-    if len(read) <= 1:
-        return (ClientId(read[0].client), read[0].clock, updates[0]) if read else None
-    text = b"".join(typed.text for typed in read)
-    joined = read[0].head + write_var_uint(len(text)) + text + _NO_DELETES
+    try:
+        read = [_read_typed(update) for update in updates]
+    except MalformedFrame:
+        return None
+    if not read or not all(starmap(_goes_on, pairwise(read))):
+        return None
+    joined = updates[0] if len(read) == 1 else _joined(read)
     return ClientId(read[0].client), read[0].clock, joined
 
 
-def _read_typed(update: bytes) -> _Typed | None:
-    clients, at = read_var_uint(update, 0)
-    structs, at = read_var_uint(update, at)
-    if (clients, structs) != (1, 1):
-        return None
-    client, at = read_var_uint(update, at)
-    clock, at = read_var_uint(update, at)
+def _joined(read: list[_Typed]) -> bytes:
+    text = b"".join(typed.text for typed in read)
+    return read[0].head + write_var_uint(len(text)) + text + _NO_DELETES
+
+
+def _read_typed(update: bytes) -> _Typed:
+    """Read an update that inserts one text.
+
+    Raises:
+        MalformedFrame: it is anything else.
+    """
+    (clients, structs, client, clock), at = _read_numbers(update, 0, 4)
     info = update[at] if at < len(update) else 0
-    references = info & (_HAS_ORIGIN | _HAS_RIGHT_ORIGIN)
-    if info != references | _STRING or not references:
-        return None
-    origin, at = _read_id(update, at + 1) if info & _HAS_ORIGIN else (None, at + 1)
-    begin = at
-    if info & _HAS_RIGHT_ORIGIN:
-        _, at = _read_id(update, at)
-    size, text_at = read_var_uint(update, at)
-    text = update[text_at : text_at + size]
-    if not text or update[text_at + size :] != _NO_DELETES:
-        return None
-    try:
-        units = len(text.decode().encode("utf-16-le")) // 2
-    except UnicodeDecodeError:
-        return None
+    if (clients, structs) != (1, 1) or info not in _TYPED:
+        raise _anything_else()
+    origin, begin = _read_numbers(update, at + 1, 2 if info & _HAS_ORIGIN else 0)
+    _, at = _read_numbers(update, begin, 2 if info & _HAS_RIGHT_ORIGIN else 0)
+    text = _read_text(update, at)
+    units = len(text.decode().encode("utf-16-le")) // 2
     if clock + units > _MAX_CLOCK:
-        return None
+        raise _anything_else()
     return _Typed(client, clock, units, info, origin, update[begin:at], update[:at], text)
 
 
-def _read_id(update: bytes, at: int) -> tuple[tuple[int, int], int]:
-    client, at = read_var_uint(update, at)
-    clock, at = read_var_uint(update, at)
-    return (client, clock), at
+def _read_numbers(update: bytes, at: int, count: int) -> tuple[tuple[int, ...], int]:
+    numbers: list[int] = []
+    for _ in range(count):
+        number, at = read_var_uint(update, at)
+        numbers.append(number)
+    return tuple(numbers), at
+
+
+def _read_text(update: bytes, at: int) -> bytes:
+    """Read a text behind which nothing is but that nothing is deleted."""
+    size, begin = read_var_uint(update, at)
+    text = update[begin : begin + size]
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        raise _anything_else() from None
+    if not text or update[begin + size :] != _NO_DELETES:
+        raise _anything_else()
+    return text
+
+
+def _anything_else() -> MalformedFrame:
+    return MalformedFrame(expected="one insertion of text", received="anything else")
 
 
 def _goes_on(before: _Typed, typed: _Typed) -> bool:
-    follows = typed.client == before.client and typed.clock == before.clock + before.units
-    is_behind = typed.info == before.info | _HAS_ORIGIN and typed.origin == (typed.client, typed.clock - 1)
+    follows = (typed.client, typed.clock) == (before.client, before.clock + before.units)
+    is_behind = (typed.info, typed.origin) == (before.info | _HAS_ORIGIN, (typed.client, typed.clock - 1))
     return follows and is_behind and typed.right == before.right
 
 
 _STRING: Final = 4
 _HAS_ORIGIN: Final = 0x80
 _HAS_RIGHT_ORIGIN: Final = 0x40
+_TYPED: Final = {_STRING | _HAS_ORIGIN, _STRING | _HAS_RIGHT_ORIGIN, _STRING | _HAS_ORIGIN | _HAS_RIGHT_ORIGIN}
 _NO_DELETES: Final = b"\x00"
 _MAX_CLOCK: Final = 0xFFFFFFFF

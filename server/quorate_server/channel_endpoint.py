@@ -170,10 +170,7 @@ class ChannelSocket(Connection):
                 self._end_subscription(number, None)
 
     def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self._tasks.add(asyncio.create_task(work))
 
     async def _judge(self, token: str | None) -> None:
         """Let somebody in, or take a fresh token of whoever is in; without one, say welcome again."""

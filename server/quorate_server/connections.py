@@ -36,6 +36,7 @@ from quorate_server.engine_house import EngineHouse
 from quorate_server.errors import MalformedUpdate, Refused, Unavailable
 from quorate_server.feed_subscriptions import Feed
 from quorate_server.metrics import Metrics
+from quorate_server.pending import Pending
 from quorate_server.room import Room
 from quorate_server.rooms import Rooms
 from quorate_server.sealing import Sealer
@@ -80,7 +81,7 @@ class Connection:
         self._resume: asyncio.TimerHandle | None = None
         self._opened_at = time.monotonic()
         self._peer = scope.get("client")
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: Pending[asyncio.Task[None]] = Pending()
         self._is_closing = False
         self._generation = house.access.generation
 
@@ -98,8 +99,7 @@ class Connection:
         self._is_closing = True
         house.connections.discard(self)
         house.metrics.connections.labels(self.dialect).dec()
-        for task in tuple(self._tasks):
-            task.cancel()
+        self._tasks.cancel()
         if self._resume is not None:
             self._resume.cancel()
         self.leave_all()

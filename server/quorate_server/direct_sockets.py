@@ -159,8 +159,8 @@ def _address_of(transport: asyncio.Transport, which: str) -> tuple[str, int] | N
     address: object = transport.get_extra_info(which)
     if not isinstance(address, tuple):
         return None  # of a socket in the file system
-    host, port, *_ = cast("tuple[str, int]", address)
-    return host, port
+    found = cast("tuple[str, int]", address)
+    return found if len(found) == 2 else found[:2]  # noqa: PLR2004 - host and port; IPv6 tells more
 
 
 def _answer_to(request: h11.Request) -> bytes | None:
@@ -268,13 +268,13 @@ class DirectSocket(asyncio.Protocol):
         self._on_messages: MessageHandler | None = None
         self._on_lost: Callable[[int], None] | None = None
         self._parser: Protocol | None = None
-        self._fragments: list[bytes] = []
+        self._fragments: list[bytes] | None = None
         self._early = b""
         self._cut = b""
         """The beginning of a plain message, or of the head of a frame, whose end has not come."""
         self._missing = 0
         """How much is to come of the frame that the library is reading."""
-        self._held: list[bytes] = []
+        self._held: list[bytes] | None = None
         """Messages that were read together with the one at which reading was paused."""
         self._is_accepted = self._is_closed = self._is_gone = False
         self._is_reading_paused = True
@@ -374,7 +374,7 @@ class DirectSocket(asyncio.Protocol):
             return
         self._is_closed = True
         self._flush(parser)
-        self._held.clear()
+        self._held = None
         if self._is_reading_paused:  # or the answer would never be seen
             self._is_reading_paused = False
             self._transport.resume_reading()
@@ -402,7 +402,7 @@ class DirectSocket(asyncio.Protocol):
         """Deliver what was held back, then read from the socket again, unless one of these pauses anew."""
         if self._is_reading_paused and not self._is_gone:
             self._is_reading_paused = False
-            held, self._held = self._held, []
+            held, self._held = self._held or [], None
             self._deliver(held)
             if not self._is_reading_paused:
                 self._transport.resume_reading()
@@ -478,7 +478,7 @@ class DirectSocket(asyncio.Protocol):
             self._is_closed = True
             self._lose(parser.close_rcvd.code)
             self._transport.close()
-        elif not (self._is_closed or self._fragments or self._missing):
+        elif not (self._is_closed or self._fragments is not None or self._missing):
             self._parser = None
 
     def _flush(self, parser: Protocol) -> None:
@@ -495,10 +495,7 @@ class DirectSocket(asyncio.Protocol):
         assert isinstance(event, Frame)
         match event.opcode:
             case Opcode.BINARY | Opcode.CONT:
-                self._fragments.append(bytes(event.data))
-                if event.fin:
-                    message, self._fragments = b"".join(self._fragments), []
-                    self._deliver([message])
+                self._take_fragment(bytes(event.data), is_last=event.fin)
             case Opcode.TEXT:
                 self.close(CloseCode.UNSUPPORTED_DATA, "binary messages only")
             case Opcode.PONG:
@@ -508,6 +505,17 @@ class DirectSocket(asyncio.Protocol):
             case _:
                 pass  # the library has answered
 
+    def _take_fragment(self, data: bytes, *, is_last: bool) -> None:
+        if is_last and self._fragments is None:
+            self._deliver([data])
+            return
+        self._fragments = self._fragments or []
+        if data:  # the library bounds how long a message becomes, not of how many pieces
+            self._fragments.append(data)
+        if is_last:
+            message, self._fragments = b"".join(self._fragments), None
+            self._deliver([message])
+
     def _deliver(self, messages: list[bytes]) -> None:
         """Hand messages over until reading is paused, and hold the rest back."""
         taken = 0
@@ -515,11 +523,12 @@ class DirectSocket(asyncio.Protocol):
             assert self._on_messages is not None
             taken += self._on_messages(messages, taken)
         if taken < len(messages) and not self._is_closed:
+            self._held = self._held or []
             self._held.extend(messages[taken:])
 
     def _release_held(self) -> None:
         """Deliver what was held back, pause or not: its sender is going."""
-        held, self._held = self._held, []
+        held, self._held = self._held or [], None
         taken = 0
         while taken < len(held) and not self._is_closed and self._on_messages is not None:
             taken += self._on_messages(held, taken)

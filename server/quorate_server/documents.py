@@ -25,7 +25,7 @@ from functools import partial
 from itertools import count, islice
 from typing import Any, TypeVar, cast
 
-from pycrdt import Doc, Map, Subscription, TransactionEvent, get_state
+from pycrdt import Doc, Map, get_state
 
 from quorate_protocol.bursts import join_typing, measure_burst
 from quorate_protocol.deletions import is_inside, ranges_by_client
@@ -46,6 +46,7 @@ from quorate_protocol.updates import (
 from quorate_protocol.varints import write_var_uint
 from quorate_server.applied import Applied, Staged
 from quorate_server.crdt_types import AnyDoc
+from quorate_server.emissions import Emissions
 from quorate_server.errors import EnginePanic, MalformedUpdate, Refused
 from quorate_server.hashing import ContentHasher
 from quorate_server.shapes import Kind
@@ -109,8 +110,6 @@ class LiveDocument:
             EnginePanic: one of them breaks the engine.
         """
         self._transaction: Any = None
-        self._subscription: Subscription | None = None
-        self._emitted: list[bytes] = []
         self._begin()
         self._known: dict[ClientId, int] = {}
         self._grown: dict[ClientId, int] = {}
@@ -138,7 +137,7 @@ class LiveDocument:
         The engine holds its observers, and they hold the document: a circle that the garbage collector
         cannot see, because half of it is not Python.
         """
-        self._look_away()
+        self._emissions.look_away()
         if self._hasher is not None:
             self._hasher.close()
             self._hasher = None
@@ -216,10 +215,10 @@ class LiveDocument:
         self._run(apply_each, suspects)
         if broken:
             self._learn_own()
-        elif self._emitted not in ([], [EMPTY_UPDATE]) and measure_burst(self._emitted[-1:], self._known) == ends:
-            self._learn(ends)  # all of it took effect: by far the usual case
+        elif measure_burst([emitted := self._emissions.newest], self._known) == ends and emitted != EMPTY_UPDATE:
+            self._learn(ends)  # all of it took effect
             self.version += 1
-            return Applied(update=self._emitted[-1])
+            return Applied(update=emitted)
         else:
             self._learn(ends)
         return Applied(update=self._checked_emission(suspects), malformed=tuple(broken))
@@ -275,8 +274,7 @@ class LiveDocument:
         """
         before = self.state_vector()
         undoing = self._undoing((), roots)
-        self._watch()
-        self._emitted.clear()
+        self._emissions.watch()
         self._grown.clear()
 
         def revert() -> bytes:
@@ -296,7 +294,7 @@ class LiveDocument:
                 raise
             undoing.close()
             raise EnginePanic((), repr(broken)) from broken
-        emitted = self._emitted[0] if len(self._emitted) == 1 else self.missing_from(before) if self._emitted else b""
+        emitted = self._emissions.only or (self.missing_from(before) if self._emissions.updates else b"")
         if emitted in {b"", EMPTY_UPDATE}:
             undoing.close()
             return Staged(update=b"", undoing=undoing, revert=bytes, error=error)
@@ -414,20 +412,6 @@ class LiveDocument:
         # Our own vector has no stranger's length to fear.
         self._known = decode_state_vector(self.state_vector(), _OWN)
 
-    def _watch(self) -> None:
-        """Have the engine tell what is new in each transaction."""
-        if self._subscription is None:
-            self._subscription = self._doc.observe(self._on_transaction)
-
-    def _look_away(self) -> None:
-        """Have it tell no more: for that it reads the whole run of text that an edit goes on with."""
-        if self._subscription is not None:
-            self._doc.unobserve(self._subscription)
-            self._subscription = None
-
-    def _on_transaction(self, event: TransactionEvent) -> None:
-        self._emitted.append(event.update)
-
     def _load(self, state: bytes) -> None:
         """Start with a state that this class encoded: reading it ourselves first would double the time of a load."""
         sound: list[bool] = []
@@ -440,7 +424,7 @@ class LiveDocument:
     def _begin(self) -> None:
         """Have a new document."""
         self._doc: AnyDoc = Doc(client_id=SERVER_CLIENT_ID)
-        self._subscription = None
+        self._emissions = Emissions(self._doc)
         # `Doc.apply_update` opens a transaction within the one that is open: a third of what an update costs us.
         self._engine: Any = cast("Any", self._doc)._doc  # noqa: SLF001
 
@@ -463,12 +447,11 @@ class LiveDocument:
         """
         with suppress(EnginePanic):
             self._run(partial(self._doc.apply_update, update), [(update, None)])
-            if self._emitted == [update]:
+            if self._emissions.updates == [update]:
                 self._learn_own()
                 self.version += 1
                 return True
-        self._look_away()
-        self._emitted.clear()
+        self._emissions.look_away()
         self._begin()
         return False
 
@@ -511,9 +494,9 @@ class LiveDocument:
                     broken.append(update)
 
         self._run(apply_each, updates, origin)
-        if len(updates) == 1 and self._emitted and self._emitted[-1] == updates[0][0]:
+        if len(updates) == 1 and self._emissions.newest == updates[0][0] != EMPTY_UPDATE:
             self.version += 1
-            return self._emitted[-1], parked, broken  # took effect whole: by far the usual case
+            return updates[0][0], parked, broken  # took effect whole: by far the usual case
         return self._checked_emission(updates), parked, broken
 
     @staticmethod
@@ -545,7 +528,7 @@ class LiveDocument:
         client, clock, update = joined
         if clock != self._known.get(client, 0):
             return None  # some of it is not new
-        self._look_away()
+        self._emissions.look_away()
         try:
             with self._doc.transaction() as transaction:
                 self._engine.apply_update(cast("Any", transaction)._txn, update)  # noqa: SLF001
@@ -564,8 +547,7 @@ class LiveDocument:
 
     def _run(self, work: Action, suspects: Suspects, origin: str | None = None) -> None:
         """Run `work` in one transaction of the engine, whose failure makes `suspects` suspect."""
-        self._watch()
-        self._emitted.clear()
+        self._emissions.watch()
         self._grown.clear()
         try:
             with self._doc.transaction(origin=origin) as transaction:
@@ -582,7 +564,7 @@ class LiveDocument:
         Raises:
             EnginePanic: the engine kept something back that it should have taken.
         """
-        emitted = self._emitted[-1] if self._emitted else EMPTY_UPDATE
+        emitted = self._emissions.newest
         if self._grown and measure_update(emitted).ends != self._grown:
             raise EnginePanic(tuple(update for update, _ in suspects), "the engine did not take what it was given")
         if emitted == EMPTY_UPDATE:

@@ -74,13 +74,12 @@ class HocuspocusConnection(Connection):
         self._documents: dict[str, _Open] = {}
         self._opening = 0
         """How many documents are being opened for somebody who has proved who they are."""
-        self._deadline = asyncio.get_running_loop().call_later(
-            house.limits.handshake_seconds, self._on_handshake_deadline
-        )
+        self._deadline: asyncio.TimerHandle | None = None
+        self._set_deadline(house.limits.handshake_seconds)
 
     def finish(self, code: int) -> None:
         """Leave everything: the socket is gone."""
-        self._deadline.cancel()
+        self._clear_deadline()
         super().finish(code)
 
     def read(self, data: bytes) -> Iterable[Event]:
@@ -108,9 +107,7 @@ class HocuspocusConnection(Connection):
     def handle(self, event: Event) -> None:
         """Act on tokens and goodbyes; the rest is common to the dialects."""
         if isinstance(event, Authenticate):
-            task = asyncio.create_task(self._judge(event))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.add(asyncio.create_task(self._judge(event)))
         elif isinstance(event, CloseDocument):
             self._leave(event.address)
         else:
@@ -198,7 +195,7 @@ class HocuspocusConnection(Connection):
             announces_again=event.version is None,
         )
         self._documents[address] = _Open(name, session, room)
-        self._deadline.cancel()
+        self._clear_deadline()
         self.house.metrics.sessions.inc()
         queued = self._protocol.accept(address, read_only=not may_write)
         self._send_protocol_frames()
@@ -233,10 +230,7 @@ class HocuspocusConnection(Connection):
         self._protocol.deny(address, cause.code)
         self._send_protocol_frames()
         if not self._protocol.is_authenticated:
-            self._deadline.cancel()
-            self._deadline = asyncio.get_running_loop().call_later(
-                self._opened_at + DENIED_SECONDS - time.monotonic(), self._on_handshake_deadline
-            )
+            self._set_deadline(self._opened_at + DENIED_SECONDS - time.monotonic())
 
     def _end(self, address: str, cause: QuorateError) -> None:
         """End one document for good, or the socket for a cause that passes."""
@@ -251,12 +245,21 @@ class HocuspocusConnection(Connection):
             self.house.metrics.sessions.dec()
             document.room.leave(document.session)
 
+    def _set_deadline(self, seconds: float) -> None:
+        self._clear_deadline()
+        self._deadline = asyncio.get_running_loop().call_later(seconds, self._on_handshake_deadline)
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
     def _on_handshake_deadline(self) -> None:
         if self._protocol.is_authenticated:
             return
         limit = self.house.limits.handshake_seconds
         if self._opening:  # the time is ours: nobody is sent away because the database is slow
-            self._deadline = asyncio.get_running_loop().call_later(limit, self._on_handshake_deadline)
+            self._set_deadline(limit)
         else:
             self.fail(LimitExceeded("handshake_seconds", limit, limit))
 

@@ -17,7 +17,28 @@ OUTLINE_INLINE_BYTES = 64 * 1024
 """The outline of a smaller document is made at its first edit: that takes a few milliseconds."""
 
 
-class OutlinePreparation:
+class Preparation:
+    """What has to be made before edits can be judged: nothing, in a plain document."""
+
+    __slots__ = ()
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether an outline is being made."""
+        return False
+
+    def can_judge(self, screening: Screening, live: LiveDocument, size_bytes: int) -> bool:  # noqa: ARG002
+        """Whether edits can be judged now; else they wait until the room is told."""
+        return True
+
+    async def done(self) -> None:
+        """Wait until edits can be judged, if that is being prepared."""
+
+
+NOTHING_TO_PREPARE = Preparation()
+
+
+class OutlinePreparation(Preparation):
     """Makes the outline of one room's document with `outline`, in a task of `spawn`, and says so by `then`."""
 
     def __init__(

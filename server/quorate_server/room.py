@@ -48,11 +48,12 @@ from quorate_server.guards import GuardedUpdate
 from quorate_server.meters import LogMeter
 from quorate_server.pacing import Pace
 from quorate_server.parked import ParkedUpdates
-from quorate_server.preparing import OutlinePreparation
+from quorate_server.pending import Pending
+from quorate_server.preparing import NOTHING_TO_PREPARE, OutlinePreparation, Preparation
 from quorate_server.presence_relay import PresenceRelay
 from quorate_server.refusals import aside, forgery_event, refusal_rows
 from quorate_server.relay import Relay, acknowledge
-from quorate_server.screening import Objection, Outcome, Screening
+from quorate_server.screening import NO_ROOTS, Objection, Outcome, Screening
 from quorate_server.sessions import Session
 from quorate_server.surroundings import Surroundings
 from quorate_server.users import SERVER, User
@@ -84,13 +85,17 @@ class Room:
         self._inbox: list[Incoming | Burst] = []
         self._is_rebuilding = False
         self._questions: list[Action] = []
-        self._readers: set[asyncio.Future[bytes]] = set()
+        self._readers: Pending[asyncio.Future[bytes]] = Pending()
         self._owed: dict[Session, int] = {}
-        self.preparation = OutlinePreparation(self.name, house.outline, self._spawn, self._tick)
+        self.preparation: Preparation = (
+            OutlinePreparation(self.name, house.outline, self._spawn, self._tick)
+            if self.screening.is_artifact
+            else NOTHING_TO_PREPARE
+        )
         self._parked = ParkedUpdates(live.waiting, self._limits.waiting_bytes)
         self._next_place = stored.document.last_sequence + 1
         self._answers = SharedAnswers()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: Pending[asyncio.Task[None]] = Pending()
 
     @property
     def name(self) -> DocumentName:
@@ -148,7 +153,7 @@ class Room:
         self._turn_away(cause)
         self._questions.clear()
         if self.relay.is_idle:
-            for reader in tuple(self._readers):
+            for reader in self._readers:
                 fail(reader, Unavailable("the document is being closed: try again"))
         self._house.discard(self)
 
@@ -166,7 +171,7 @@ class Room:
     async def settle(self) -> None:
         """Wait until what was refused is kept, for a while."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=SETTLE_SECONDS)
+            await asyncio.wait(tuple(self._tasks), timeout=SETTLE_SECONDS)
 
     def close(self) -> None:
         """Free what the room holds. Only when nobody is in it and all of it is durable, or it has ended."""
@@ -235,7 +240,6 @@ class Room:
                 self.relay.after_commit(lambda: resolve(durable, missing), lambda error: fail(durable, error))
 
         self._readers.add(durable)
-        durable.add_done_callback(self._readers.discard)
         self._when_whole(ask)
         return await durable
 
@@ -333,7 +337,7 @@ class Room:
             return
         updates = [incoming.update for incoming in group]
         touched = self.screening.touched
-        self.screening.touched = frozenset()
+        self.screening.touched = NO_ROOTS
         kind = self.screening.kind
         batch.roots = None if batch.roots is None or kind is None else batch.roots | touched
         guards = [guard for guard, roots in self._guards if not roots.isdisjoint(touched)]
@@ -590,10 +594,7 @@ class Room:
         return Screening(self.document.id, self.name, self.live, stored.writers, self.presence.speaker_of)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self._tasks.add(self._loop.create_task(work))
 
 
 SETTLE_SECONDS = 5.0

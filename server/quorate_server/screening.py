@@ -45,6 +45,9 @@ class Objection:
     reason: str
 
 
+NO_ROOTS: frozenset[str] = frozenset()
+
+
 class Screening:
     """The rules of one live document. `claims` gathers client ids that are somebody's from now on.
 
@@ -66,7 +69,7 @@ class Screening:
         self.is_artifact = self.kind is not None
         self.roots = _roots(self.kind, is_record=self.is_record)
         self.claims: list[Writer] = []
-        self.touched: frozenset[str] = frozenset()
+        self.touched = NO_ROOTS
         """The roots that updates nothing stood against have touched, since this was emptied."""
         self._document = document
         self._live = live

@@ -142,15 +142,15 @@ class Session:
     """
 
     __slots__ = (
+        "_forgeries",
+        "_refusals",
         "announces_again",
         "channel",
         "encoder",
         "end",
-        "forgeries",
         "is_told_of_refusal",
         "may_comment",
         "may_write",
-        "refusals",
         "user",
     )
 
@@ -170,11 +170,23 @@ class Session:
         self.user = user
         self.may_write = may_write
         self.may_comment = may_comment
-        self.refusals = RefusalBudget()
-        self.forgeries = RefusalBudget()
+        self._refusals: RefusalBudget | None = None
+        self._forgeries: RefusalBudget | None = None
         self.end = end
         self.announces_again = announces_again
         self.is_told_of_refusal = False
+
+    @property
+    def refusals(self) -> RefusalBudget:
+        """How often its edits were refused."""
+        self._refusals = self._refusals or RefusalBudget()
+        return self._refusals
+
+    @property
+    def forgeries(self) -> RefusalBudget:
+        """How often it spoke for somebody else."""
+        self._forgeries = self._forgeries or RefusalBudget()
+        return self._forgeries
 
     def send(self, *payloads: bytes) -> None:
         """Send messages to this session alone."""

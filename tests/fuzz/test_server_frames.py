@@ -60,7 +60,7 @@ class Attack:
     def end(self) -> None:
         self.connection.leave_all()
         if isinstance(self.connection, HocuspocusConnection):
-            self.connection._deadline.cancel()
+            self.connection._clear_deadline()
 
 
 def genuine_frames(name: str, rng: random.Random) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -26,8 +26,21 @@ from quorate_server.frames import Frames
 EXTENSION = "quorate.frames"
 TRY_AGAIN_LATER = 1013
 
-MessageHandler = Callable[[list[bytes], int], int]
-"""Acts on the first of some messages, from a place on, and on more of them if it can; returns how many it took."""
+
+class Listener(Protocol):
+    """Who a channel tells of what comes. Its methods are called on the event loop, and do not raise."""
+
+    def take(self, messages: list[bytes], start: int) -> int:
+        """Act on the message at `start`, and on more behind it if that can be; return how many were taken."""
+        ...
+
+    def finish(self, code: int) -> None:
+        """Hear, once, that the socket is gone, and by which close code."""
+        ...
+
+    def overflow(self) -> None:
+        """Hear that the peer does not take what it is sent: the channel closes."""
+        ...
 
 
 class Channel(Protocol):
@@ -54,10 +67,10 @@ class Channel(Protocol):
         """How much was written and not yet taken by the operating system."""
         ...
 
-    async def run(self, on_messages: MessageHandler, on_lost: Callable[[int], None]) -> None:
-        """Hand the binary messages to `on_messages` until the socket is gone, and its close code to `on_lost`.
+    async def run(self) -> None:
+        """Hand the binary messages to the listener until the socket is gone. It may return before that.
 
-        It may return before that. What came before is delivered first, and `on_lost` is called once.
+        What came before is delivered first.
         """
         ...
 
@@ -65,8 +78,8 @@ class Channel(Protocol):
 class DirectChannel(Channel, Protocol):
     """What a server that knows the extension offers under `quorate.frames`: a channel to be opened."""
 
-    def open(self, *, send_buffer_bytes: int, on_overflow: Callable[[], None]) -> Channel:
-        """Set how much may wait for a slow peer, and who is told when that is too little."""
+    def open(self, *, send_buffer_bytes: int, listener: Listener) -> Channel:
+        """Set how much may wait for a slow peer, and who is told of what comes."""
         ...
 
 
@@ -86,12 +99,12 @@ class AsgiChannel:
         send: Send,
         *,
         send_buffer_bytes: int,
-        on_overflow: Callable[[], None],
+        listener: Listener,
     ) -> None:
         self._receive = receive
         self._send = send
         self._bound = send_buffer_bytes
-        self._on_overflow = on_overflow
+        self._listener = listener
         self._queue: deque[Message] = deque()
         self._queued_bytes = 0
         self._closed = False
@@ -110,7 +123,7 @@ class AsgiChannel:
             self._queued_bytes += len(payload)
         self._wake.set()
         if is_slow:
-            self._on_overflow()
+            self._listener.overflow()
             self._queue.clear()
             self._queued_bytes = 0
             self.close(TRY_AGAIN_LATER, "too slow: reconnect to resynchronise")
@@ -136,16 +149,16 @@ class AsgiChannel:
         """How much was written and not yet taken by the operating system."""
         return self._queued_bytes
 
-    async def run(self, on_messages: MessageHandler, on_lost: Callable[[int], None]) -> None:
-        """Hand the binary messages to `on_messages` until the socket is gone, and its close code to `on_lost`."""
+    async def run(self) -> None:
+        """Hand the binary messages to the listener until the socket is gone."""
         sender = self._sender = asyncio.create_task(self._send_all())
-        reader = asyncio.create_task(self._read_all(on_messages))
+        reader = asyncio.create_task(self._read_all())
         code = CloseCode.INTERNAL_ERROR.value
         try:
             await asyncio.wait((sender, reader), return_when=asyncio.FIRST_COMPLETED)
             code = reader.result() if reader.done() else _CLOSED_BY_US
         finally:
-            on_lost(code)
+            self._listener.finish(code)
             self._closed = True
             for task in (sender, reader):
                 task.cancel()
@@ -156,7 +169,7 @@ class AsgiChannel:
         if self._sender is not None:
             self._sender.cancel()
 
-    async def _read_all(self, on_messages: MessageHandler) -> int:
+    async def _read_all(self) -> int:
         while True:
             await self._may_read.wait()
             message = await self._receive()
@@ -166,7 +179,7 @@ class AsgiChannel:
             if data is None:
                 self.close(CloseCode.UNSUPPORTED_DATA, "binary messages only")
             elif not self._closed:
-                on_messages([data], 0)
+                self._listener.take([data], 0)
 
     async def _send_all(self) -> None:
         with suppress(OSError, RuntimeError):  # the peer went away while we were sending
@@ -191,7 +204,7 @@ def open_channel(
     send: Send,
     *,
     send_buffer_bytes: int,
-    on_overflow: Callable[[], None],
+    listener: Listener,
 ) -> Channel:
     """Return the fast channel when the server offers our extension, the plain one otherwise.
 
@@ -200,5 +213,5 @@ def open_channel(
     extensions: MutableMapping[str, Any] = scope.get("extensions") or {}
     direct: DirectChannel | None = extensions.get(EXTENSION)
     if direct is not None:
-        return direct.open(send_buffer_bytes=send_buffer_bytes, on_overflow=on_overflow)
-    return AsgiChannel(receive, send, send_buffer_bytes=send_buffer_bytes, on_overflow=on_overflow)
+        return direct.open(send_buffer_bytes=send_buffer_bytes, listener=listener)
+    return AsgiChannel(receive, send, send_buffer_bytes=send_buffer_bytes, listener=listener)

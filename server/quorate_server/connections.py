@@ -75,7 +75,7 @@ class Connection:
             receive,
             send,
             send_buffer_bytes=house.limits.send_buffer_bytes,
-            on_overflow=self._on_overflow,
+            listener=self,
         )
         self._throttle = Throttle(house.limits, time.monotonic())
         self._resume: asyncio.TimerHandle | None = None
@@ -91,7 +91,7 @@ class Connection:
         house.connections.add(self)
         house.metrics.connections.labels(self.dialect).inc()
         log.info("connection.opened", extra={"dialect": str(self.dialect), "peer": self._peer})
-        await self.channel.run(self.take, self.finish)
+        await self.channel.run()
 
     def finish(self, code: int) -> None:
         """Leave all rooms: the socket is gone, closed with `code`."""
@@ -126,6 +126,12 @@ class Connection:
             log.exception("connection.failed", extra={"dialect": str(self.dialect)})
             self.close(CloseCode.INTERNAL_ERROR, "internal error")
         return 1
+
+    def overflow(self) -> None:
+        """Let go of a peer that does not read: its channel closes by itself, its rooms must not keep it."""
+        self.house.metrics.refused("send_buffer_bytes")
+        self._is_closing = True
+        asyncio.get_running_loop().call_soon(self.leave_all)
 
     def _take_edits(self, messages: list[bytes], start: int) -> int:
         address, updates = self.read_burst(messages, start)
@@ -234,12 +240,6 @@ class Connection:
         pause = self._throttle.take(messages, size, time.monotonic())
         if pause > 0:
             self._pause(pause)
-
-    def _on_overflow(self) -> None:
-        """Let go of a peer that does not read: its channel closes by itself, its rooms must not keep it."""
-        self.house.metrics.refused("send_buffer_bytes")
-        self._is_closing = True
-        asyncio.get_running_loop().call_soon(self.leave_all)
 
     def _pause(self, seconds: float) -> None:
         if self._resume is None:

@@ -33,7 +33,7 @@ from websockets.utils import accept_key
 
 from quorate_protocol.bursts import is_cut_plain_frame, read_plain_frames
 from quorate_protocol.closing import CloseCode
-from quorate_server.channels import EXTENSION, OVERFLOW_GRACE_SECONDS, TRY_AGAIN_LATER, MessageHandler
+from quorate_server.channels import EXTENSION, OVERFLOW_GRACE_SECONDS, TRY_AGAIN_LATER, Listener
 from quorate_server.deadlines import Deadlines
 from quorate_server.frames import Frames, frame_bytes
 
@@ -235,14 +235,13 @@ class DirectSocket(asyncio.Protocol):
         "_is_accepted",
         "_is_closed",
         "_is_gone",
+        "_is_open",
         "_is_reading_paused",
         "_keepalive",
+        "_listener",
         "_loop",
         "_message_bytes",
         "_missing",
-        "_on_lost",
-        "_on_messages",
-        "_on_overflow",
         "_parser",
         "_ping",
         "_timer",
@@ -264,9 +263,8 @@ class DirectSocket(asyncio.Protocol):
         self._answer = answer
         self._message_bytes = message_bytes
         self._bound = 0
-        self._on_overflow: Callable[[], None] | None = None
-        self._on_messages: MessageHandler | None = None
-        self._on_lost: Callable[[int], None] | None = None
+        self._listener: Listener | None = None
+        self._is_open = False
         self._parser: Protocol | None = None
         self._fragments: list[bytes] | None = None
         self._early = b""
@@ -298,7 +296,7 @@ class DirectSocket(asyncio.Protocol):
             log.exception("socket.failed")
             self.abort()
         else:
-            if self._on_messages is None and not self._is_closed:
+            if not (self._is_open or self._is_closed):
                 self.abort()
 
     async def _receive(self) -> Message:
@@ -328,16 +326,15 @@ class DirectSocket(asyncio.Protocol):
 
     # As a channel
 
-    def open(self, *, send_buffer_bytes: int, on_overflow: Callable[[], None]) -> DirectSocket:
-        """Set how much may wait for a slow peer, and who is told when that is too little."""
+    def open(self, *, send_buffer_bytes: int, listener: Listener) -> DirectSocket:
+        """Set how much may wait for a slow peer, and who is told of what comes."""
         self._bound = send_buffer_bytes
-        self._on_overflow = on_overflow
+        self._listener = listener
         return self
 
-    async def run(self, on_messages: MessageHandler, on_lost: Callable[[int], None]) -> None:
-        """Take the socket over, and return at once: messages and the end are told by callback from now on."""
-        self._on_messages = on_messages
-        self._on_lost = on_lost
+    async def run(self) -> None:
+        """Take the socket over, and return at once: the listener is told of messages and of the end from now on."""
+        self._is_open = True
         if self._is_gone or self._is_closed:
             self._lose(_ABNORMAL)
             return
@@ -357,8 +354,8 @@ class DirectSocket(asyncio.Protocol):
         if transport.get_write_buffer_size() <= self._bound:
             transport.write(frames.wire)
             return
-        assert self._on_overflow is not None
-        self._on_overflow()
+        assert self._listener is not None
+        self._listener.overflow()
         self.close(TRY_AGAIN_LATER, "too slow: reconnect to resynchronise")
         # The close frame waits behind the full buffer; a peer that reads nothing never gets it.
         self._loop.call_later(OVERFLOW_GRACE_SECONDS, self.abort)
@@ -520,8 +517,8 @@ class DirectSocket(asyncio.Protocol):
         """Hand messages over until reading is paused, and hold the rest back."""
         taken = 0
         while taken < len(messages) and not (self._is_reading_paused or self._is_closed):
-            assert self._on_messages is not None
-            taken += self._on_messages(messages, taken)
+            assert self._listener is not None
+            taken += self._listener.take(messages, taken)
         if taken < len(messages) and not self._is_closed:
             self._held = self._held or []
             self._held.extend(messages[taken:])
@@ -530,8 +527,8 @@ class DirectSocket(asyncio.Protocol):
         """Deliver what was held back, pause or not: its sender is going."""
         held, self._held = self._held or [], None
         taken = 0
-        while taken < len(held) and not self._is_closed and self._on_messages is not None:
-            taken += self._on_messages(held, taken)
+        while taken < len(held) and not self._is_closed and self._listener is not None:
+            taken += self._listener.take(held, taken)
 
     # Ends
 
@@ -564,9 +561,9 @@ class DirectSocket(asyncio.Protocol):
     def _lose(self, code: int) -> None:
         """Tell whoever took over, once and not in the middle of what they do, that the socket is theirs no more."""
         self._is_closed = True
-        if self._on_lost is not None:
-            self._loop.call_soon(self._on_lost, code)
-            self._on_lost = None
+        if self._is_open and self._listener is not None:
+            self._loop.call_soon(self._listener.finish, code)
+            self._listener = None
 
     def _set_timer(self, seconds: float, action: Callable[[], None]) -> None:
         self._stop_timer()

@@ -194,7 +194,7 @@ class HocuspocusConnection(Connection):
             # Providers tell their version from 4 on, and from 4 on they do not.
             announces_again=event.version is None,
         )
-        self._documents[address] = _Open(name, session, room)
+        self._documents[address] = _Open(room.name, session, room)
         self._clear_deadline()
         self.house.metrics.sessions.inc()
         queued = self._protocol.accept(address, read_only=not may_write)

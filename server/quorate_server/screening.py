@@ -74,7 +74,7 @@ class Screening:
         self._document = document
         self._live = live
         self._speaker_of = speaker_of
-        self._writers = {**writers, SERVER_CLIENT_ID: SERVER.id}
+        self._writers = dict(writers)
         if SEED_CLIENT_ID in live.known():  # people's documents may use so small a number, too
             self._writers.setdefault(SEED_CLIENT_ID, SERVER.id)
         self._outline: Outline | None = None
@@ -176,6 +176,8 @@ class Screening:
         ]
 
     def _owner_of(self, client: ClientId, user: User) -> UserId | None:
+        if client == SERVER_CLIENT_ID:
+            return SERVER.id
         owner = self._writers.get(client)
         return self._speaker_of(client) if owner is None and user.is_proven else owner
 

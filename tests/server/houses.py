@@ -19,7 +19,7 @@ from quorate_protocol.messages import SyncStep1, SyncUpdate
 from quorate_protocol.y_websocket import YWebSocketConnection
 from quorate_server.access import Access
 from quorate_server.authenticators import OpenAuthenticator
-from quorate_server.channels import MessageHandler
+from quorate_server.channels import Listener
 from quorate_server.commands import Commands
 from quorate_server.connections import House
 from quorate_server.core_commands import core_commands
@@ -76,11 +76,11 @@ class MemoryChannel:
     def buffered_bytes(self) -> int:
         return 0
 
-    def open(self, *, send_buffer_bytes: int, on_overflow: Callable[[], None]) -> MemoryChannel:
+    def open(self, *, send_buffer_bytes: int, listener: Listener) -> MemoryChannel:
         """Be the channel of a connection, as the ASGI extension is."""
         return self
 
-    async def run(self, on_messages: MessageHandler, on_lost: Callable[[int], None]) -> None:
+    async def run(self) -> None:
         raise NotImplementedError
 
 

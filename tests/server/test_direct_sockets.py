@@ -52,15 +52,15 @@ class Recorder:
     def overflow(self) -> None:
         self.overflows += 1
 
-    def hear(self, code: int) -> None:
+    def finish(self, code: int) -> None:
         self.codes.append(code)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "websocket.connect"
         self.paths.append(scope["path"])
         await send({"type": "websocket.accept"})
-        self.channel = open_channel(scope, receive, send, send_buffer_bytes=BOUND, on_overflow=self.overflow)
-        await self.channel.run(self.take, self.hear)
+        self.channel = open_channel(scope, receive, send, send_buffer_bytes=BOUND, listener=self)
+        await self.channel.run()
 
 
 @asynccontextmanager

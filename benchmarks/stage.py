@@ -149,6 +149,7 @@ class Typist:
             if room > 0:
                 self.write(room)
             await self._until(lambda: self._acknowledged.count + window > len(self.sent_at))
+        assert len(self.sent_at) < len(self._frames), "the writer had enough to write"
         await self.acknowledged()
 
     async def write_at(self, rate: float, seconds: float) -> None:

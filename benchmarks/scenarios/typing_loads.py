@@ -16,7 +16,7 @@ Figures = dict[str, float]
 AUTHOR = 3_000_000_001
 """Client ids as Yjs draws them: of five bytes, mostly."""
 
-LETTERS_PER_SECOND = 200_000
+LETTERS_PER_SECOND = 600_000
 """More than any server takes: nobody runs out of updates."""
 
 WARM_SECONDS = 0.5

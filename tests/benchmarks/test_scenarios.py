@@ -20,6 +20,7 @@ from benchmarks.report import verdicts
 from benchmarks.runner import Bound, Measurement, Scenario, run_rounds
 from benchmarks.scenarios import growth, loading, many_documents, presence, soak, typing_loads
 from benchmarks.stage import Typist, stage
+from quorate_protocol.varints import write_var_uint
 
 RUNS: dict[str, Callable[[Contestant], Awaitable[dict[str, float]]]] = {
     "fan-out": lambda quorate: typing_loads.fan_out(quorate, 3, 0.2),
@@ -53,13 +54,13 @@ def typed_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @cache
 def typed(client: int, count: int) -> tuple[bytes, ...]:
-    doc: Doc[Any] = Doc(client_id=client)
-    text, made = doc.get("text", type=Text), list[bytes]()
-    subscription = doc.observe(lambda event: made.append(event.update))
-    for number in range(min(count, 20_000)):
-        text.insert(number, "x")
-    doc.unobserve(subscription)
-    return tuple(made)
+    """What Yjs says of each letter that somebody types behind the one before."""
+    begin = b"\x01\x01" + write_var_uint(client)
+    letters = (
+        begin + write_var_uint(at) + b"\x84" + write_var_uint(client) + write_var_uint(at - 1) + b"\x01x\x00"
+        for at in range(1, min(count, 500_000))
+    )
+    return (begin + b"\x00\x04\x01\x04text\x01x\x00", *letters)
 
 
 def pasted(size_bytes: int) -> bytes:

@@ -65,7 +65,7 @@ async def _open_rooms(on: Stage, rooms: int) -> None:
 
 def _letters(seconds: float) -> tuple[bytes, ...]:
     """Return what is typed. Making it takes longer than a server waits for a client: before there is one."""
-    return material.typing(AUTHOR, int(LETTERS_PER_SECOND * (seconds + 1)))
+    return material.typing(AUTHOR, 2 * int(LETTERS_PER_SECOND * (seconds + 1)))
 
 
 async def _write(on: Stage, seconds: float) -> tuple[Typist, Figures]:

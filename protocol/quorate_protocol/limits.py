@@ -98,7 +98,7 @@ class Limits:
     dropped.
     """
 
-    relays_per_second: float = 30.0
+    relays_per_second: float = 25.0
     """How often a room tells of edits while these come faster: smooth for the eye. What comes meanwhile is one
     transaction, one commit and one frame. An edit after a pause is told of at once.
     """

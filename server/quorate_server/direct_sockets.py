@@ -536,15 +536,16 @@ class DirectSocket(asyncio.Protocol):
         """Send a ping, and again a while later; but let a peer go that has not answered the last one."""
         if self._is_closed:
             return
-        if self._ping:
+        if self._ping and not self._is_reading_paused:  # what we do not read cannot tell us that it is there
             parser = self._library()
             parser.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
             self._flush(parser)
             self._let_go()
             return
-        self._ping = random.randbytes(4)  # noqa: S311 - tells an answer from an older one
-        self._transport.write(_PING + self._ping)
         self._keepalive.set(self)
+        if not self._ping:
+            self._ping = random.randbytes(4)  # noqa: S311 - tells an answer from an older one
+            self._transport.write(_PING + self._ping)
 
     def _hear_pong(self, payload: bytes) -> None:
         if payload == self._ping:

@@ -212,6 +212,24 @@ async def test_an_idle_peer_is_asked_whether_it_is_there_and_let_go_when_it_is_n
     assert recorder.codes == [1006]
 
 
+async def test_a_peer_that_is_not_read_for_a_while_is_not_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct_sockets, "PING_SECONDS", 0.05)
+    recorder = Recorder()
+    async with serving(recorder) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        recorder.channel.pause_reading()
+        ping = await reader.readexactly(6)
+        writer.write(frame(ping[2:], opcode=Opcode.PONG) + frame(b"here"))
+        await asyncio.sleep(0.3)
+        assert recorder.codes == []
+        recorder.channel.resume_reading()
+        await until(lambda: recorder.messages, "it is read again")
+        assert len(await reader.readexactly(6)) == 6  # and asked again
+        writer.close()
+
+
 async def test_a_peer_that_does_not_read_is_closed_whole() -> None:
     recorder = Recorder()
     async with connected(recorder) as writer:

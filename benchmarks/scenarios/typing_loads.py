@@ -19,7 +19,7 @@ AUTHOR = 3_000_000_001
 LETTERS_PER_SECOND = 300_000
 """More than any server takes that writes to many: nobody runs out of updates. With a few readers it is twice that."""
 
-FEW_READERS = 10
+FEW_READERS = 50
 
 WARM_SECONDS = 0.5
 """A server compiles, grows its heap and opens its files before it is measured."""

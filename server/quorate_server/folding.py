@@ -22,7 +22,7 @@ from typing import ParamSpec, TypeVar
 from quorate_protocol.limits import DEFAULT_LIMITS
 from quorate_protocol.state_vectors import decode_state_vector
 from quorate_protocol.updates import decode_update, update_ends
-from quorate_server.children import begin
+from quorate_server.children import begin, begin_in_background
 from quorate_server.documents import LiveDocument
 from quorate_server.errors import EngineError
 from quorate_server.plain_views import render_json
@@ -117,7 +117,8 @@ class Folder:
 
     def __init__(self, *, inline_bytes: int = 64 * 1024) -> None:
         self._inline_bytes = inline_bytes
-        self._pool: ProcessPoolExecutor | None = None
+        self._pools: dict[Callable[[], None], ProcessPoolExecutor] = {}
+        """The child for work in the background, and the one for what somebody waits for; each by how it begins."""
 
     async def fold(self, updates: Sequence[bytes]) -> FoldedState:
         """Fold updates; see `fold`.
@@ -125,33 +126,38 @@ class Folder:
         Raises:
             EngineError: an update cannot be applied.
         """
-        return await self.run(updates, fold, list(updates))
+        return await self._run(begin_in_background, updates, fold, list(updates))
 
     async def verify(self, updates: Sequence[bytes], folded: FoldedState) -> bool:
         """Verify what was folded; see `verify`."""
-        return await self.run(updates, verify, list(updates), folded)
+        return await self._run(begin_in_background, updates, verify, list(updates), folded)
 
     async def view(self, state: bytes) -> dict[str, object]:
         """Return the JSON view of a state; see `render_json`."""
         return await self.run((state,), render_json, state)
 
     async def run(self, updates: Sequence[bytes], work: Callable[P, R], *args: P.args, **more: P.kwargs) -> R:
-        """Run work on updates here when they are small, else in a child process."""
+        """Run work that somebody waits for on updates here when they are small, else in a child process."""
+        return await self._run(begin, updates, work, *args, **more)
+
+    async def _run(
+        self, begin: Callable[[], None], updates: Sequence[bytes], work: Callable[P, R], *args: P.args, **more: P.kwargs
+    ) -> R:
         if sum(map(len, updates)) <= self._inline_bytes:
             return work(*args, **more)
-        if self._pool is None:
-            # One worker: folding is background work and must leave the other cores to the living.
+        if begin not in self._pools:
+            # One worker each: the other cores are for the living.
             context = get_context("spawn")
-            self._pool = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=begin)
+            self._pools[begin] = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=begin)
         call = functools.partial(work, *args, **more)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+            return await asyncio.get_running_loop().run_in_executor(self._pools[begin], call)
         except BrokenProcessPool as error:
-            self._pool = None  # the next one gets a new child
+            self._pools.pop(begin, None)  # the next one gets a new child
             raise EngineError("the folding process died") from error
 
     def close(self) -> None:
-        """End the child process, if there is one."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        """End the child processes, if there are any."""
+        while self._pools:
+            _, pool = self._pools.popitem()
+            pool.shutdown(wait=True, cancel_futures=True)

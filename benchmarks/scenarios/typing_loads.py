@@ -17,7 +17,7 @@ AUTHOR = 3_000_000_001
 """Client ids as Yjs draws them: of five bytes, mostly."""
 
 LETTERS_PER_SECOND = 300_000
-"""More than any server takes that writes to many: nobody runs out of updates. With a few readers it is twice that."""
+"""More than any server takes that writes to many: nobody runs out of updates. Where it is few it is twice that."""
 
 FEW_READERS = 50
 
@@ -65,7 +65,7 @@ async def steady(contestant: Contestant, readers: int, seconds: float) -> Figure
 
 async def many_writers(contestant: Contestant, writers: int, seconds: float, document: str = "a") -> Figures:
     """Several people type into one document at once, each as fast as they can, and see what the others type."""
-    count = int(LETTERS_PER_SECOND * (seconds + 0.5) / writers)
+    count = 2 * int(LETTERS_PER_SECOND * (seconds + 0.5) / writers)
     for number in range(writers):
         material.typing(AUTHOR + number, count)  # before anybody is connected: it takes a while
     async with stage(contestant) as on:

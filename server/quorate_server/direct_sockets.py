@@ -403,6 +403,8 @@ class DirectSocket(asyncio.Protocol):
             self._deliver(held)
             if not self._is_reading_paused:
                 self._transport.resume_reading()
+                if self._ping:  # its answer may be waiting to be read
+                    self._keepalive.set(self)
 
     # What the event loop calls
 

@@ -39,7 +39,7 @@ RUNS: dict[str, Callable[[Contestant], Awaitable[dict[str, float]]]] = {
 
 @pytest.fixture(autouse=True)
 def typed_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the updates made by the engine of the tests: the real Yjs is installed for a measurement only."""
+    """Have the updates made here: the real Yjs is installed for a measurement only."""
     monkeypatch.setattr(material, "typing", typed)
     monkeypatch.setattr(material, "paper", lambda: pasted(5_000))
     monkeypatch.setattr(material, "pasted", pasted)

@@ -35,6 +35,7 @@ class Recorder:
     """An application that knows the extension, and keeps what it is handed."""
 
     channel: Channel
+    reader: asyncio.StreamReader
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []
@@ -87,6 +88,7 @@ async def connected(recorder: Recorder) -> AsyncIterator[asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection(*address)
         writer.write(HANDSHAKE)
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+        recorder.reader = reader
         yield writer
         writer.close()
 
@@ -192,12 +194,10 @@ async def test_the_peers_close_is_answered_and_told_with_its_code() -> None:
 async def test_an_idle_peer_is_asked_whether_it_is_there_and_let_go_when_it_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(direct_sockets, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(direct_sockets, "PING_SECONDS", 0.25)
     recorder = Recorder()
-    async with serving(recorder) as address:
-        reader, writer = await asyncio.open_connection(*address)
-        writer.write(HANDSHAKE)
-        await reader.readuntil(b"\r\n\r\n")
+    async with connected(recorder) as writer:
+        reader = recorder.reader
         for _ in range(3):
             assert (await reader.readexactly(2)) == b"\x89\x04"
             writer.write(frame(await reader.readexactly(4), opcode=Opcode.PONG))
@@ -213,16 +213,14 @@ async def test_an_idle_peer_is_asked_whether_it_is_there_and_let_go_when_it_is_n
 
 
 async def test_a_peer_that_is_not_read_for_a_while_is_not_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct_sockets, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(direct_sockets, "PING_SECONDS", 0.25)
     recorder = Recorder()
-    async with serving(recorder) as address:
-        reader, writer = await asyncio.open_connection(*address)
-        writer.write(HANDSHAKE)
-        await reader.readuntil(b"\r\n\r\n")
+    async with connected(recorder) as writer:
+        reader = recorder.reader
         recorder.channel.pause_reading()
         ping = await reader.readexactly(6)
         writer.write(frame(ping[2:], opcode=Opcode.PONG) + frame(b"here"))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.8)
         assert recorder.codes == []
         recorder.channel.resume_reading()
         await until(lambda: recorder.messages, "it is read again")

@@ -30,7 +30,7 @@ from quorate_server.connections import Connection, House
 from quorate_server.core_commands import core_commands
 from quorate_server.engine_house import EngineHouse, load_engines
 from quorate_server.errors import SettingsError, Unavailable
-from quorate_server.feed_subscriptions import Feed
+from quorate_server.feed import Feed
 from quorate_server.folding import warm_up
 from quorate_server.guards import Guard
 from quorate_server.hocuspocus_endpoint import serve_hocuspocus
@@ -157,7 +157,12 @@ class Quorate:
                 house.commands.register(spec)
             await stack.enter_async_context(
                 self.engines.running(
-                    rooms=rooms, store=store, access=house.access, sealer=house.sealer, commands=house.commands
+                    rooms=rooms,
+                    store=store,
+                    access=house.access,
+                    sealer=house.sealer,
+                    commands=house.commands,
+                    feed=house.feed,
                 )
             )
             self.app.state.house = house

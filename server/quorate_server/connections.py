@@ -34,7 +34,7 @@ from quorate_server.commands import Commands
 from quorate_server.denials import Denials
 from quorate_server.engine_house import EngineHouse
 from quorate_server.errors import MalformedUpdate, Refused, Unavailable
-from quorate_server.feed_subscriptions import Feed
+from quorate_server.feed import Feed
 from quorate_server.metrics import Metrics
 from quorate_server.pending import Pending
 from quorate_server.room import Room

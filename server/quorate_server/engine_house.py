@@ -18,7 +18,7 @@ from quorate_server.commands import AnySpec, Commands
 from quorate_server.engine_server import EngineServer, engine_settings
 from quorate_server.engines import Runtime
 from quorate_server.errors import SettingsError, Unavailable
-from quorate_server.feed_subscriptions import Feed
+from quorate_server.feed import Feed
 from quorate_server.guards import GuardedUpdate
 from quorate_server.hooks import Engine
 from quorate_server.metrics import Metrics
@@ -81,7 +81,6 @@ class EngineHouse:
         self._clock = asyncio.Event()
         self._outbox: Outbox | None = None
         self._store: Store | None = None
-        self._feed: Feed | None = None
         self.runtimes: dict[str, Runtime] = {}
         self.failed: dict[str, str] = {}
 
@@ -104,11 +103,13 @@ class EngineHouse:
 
     @asynccontextmanager
     async def running(
-        self, *, rooms: Rooms, store: Store, access: Access, sealer: Sealer, commands: Commands
+        self, *, rooms: Rooms, store: Store, access: Access, sealer: Sealer, commands: Commands, feed: Feed
     ) -> AsyncGenerator[None]:
-        """Start every engine, keep them at work, and stop them in the end. One that cannot start is left out."""
+        """Start every engine, keep them at work, and stop them in the end. One that cannot start is left out.
+
+        `feed` must hear of what becomes durable before this house does.
+        """
         self._store = store
-        self._feed = feed = Feed(store)
         auditor = Auditor(store, sealer)
 
         def server_of(engine: Engine) -> EngineServer:
@@ -151,8 +152,6 @@ class EngineHouse:
         """Wake whoever waits for what has become durable."""
         kinds = {type(row) for row in rows}
         if Change in kinds:
-            if self._feed is not None:
-                self._feed.hear(rows)
             for runtime in self.runtimes.values():
                 runtime.notice()
         if WakeUp in kinds:

@@ -21,7 +21,7 @@ from quorate_protocol.ids import DocumentName, UserId
 from quorate_server.artifacts import Artifact, open_artifact
 from quorate_server.engine_server import EngineServer
 from quorate_server.errors import DocumentDeleted, DocumentNotFound, Refused, Unavailable
-from quorate_server.feed_subscriptions import PAGE, Feed
+from quorate_server.feed import PAGE, Feed
 from quorate_server.guards import GuardedUpdate
 from quorate_server.hooks import Engine, Health, ProposedUpdate
 from quorate_server.kinds import KINDS, artifact_of, find_kind, is_record, kind_of

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 # What every act writes is built once: to build a statement, and its key in the cache of what was compiled, takes
 # longer than to run it.
-_FIND_ACT = select(tables.acts.c.id).where(tables.acts.c.id == bindparam("act"))
+_KNOWN_ACTS = select(tables.acts.c.id).where(tables.acts.c.id.in_(bindparam("wanted", expanding=True)))
 _INSERT_ACT = insert(tables.acts)
 _FEED_POSITION = select(tables.feed_head.c.position).where(tables.feed_head.c.id == 1).with_for_update()
 _MOVE_FEED = update(tables.feed_head).where(tables.feed_head.c.id == 1).values(position=bindparam("newest"))
@@ -52,11 +52,15 @@ _CHANGE_EFFECT = update(tables.outbox).where(tables.outbox.c.id == bindparam("ef
 
 
 def write_acts(connection: Connection, acts: Sequence[Act], at: float) -> None:
-    """Write acts in order, but not one that is there already."""
-    for act in acts:
-        if connection.execute(_FIND_ACT, {"act": act.id}).first() is None:
-            connection.execute(_INSERT_ACT, {"id": act.id, "at": at})
-            _write(connection, act.rows)
+    """Write acts, but not one that is there already: the rows of each kind of all of them at once, in their order."""
+    new = {act.id: act for act in acts}
+    if not new:
+        return
+    for [known] in connection.execute(_KNOWN_ACTS, {"wanted": list(new)}):
+        del new[known]
+    if new:
+        connection.execute(_INSERT_ACT, [{"id": act, "at": at} for act in new])
+        _write(connection, [row for act in new.values() for row in act.rows])
 
 
 def commit(connection: Connection, act: Act, at: float, lease: Lease) -> None:

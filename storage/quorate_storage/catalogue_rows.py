@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from quorate_protocol.ids import DocumentId, DocumentName, Sequence, UserId
-from quorate_storage.errors import DocumentExists, DocumentMissing
+from quorate_storage.errors import DocumentMissing
 from quorate_storage.lease_rows import check_lease
 from quorate_storage.stores import Document, Lease
 from quorate_storage.tables import AnyRow, documents, snapshots, updates
@@ -25,23 +24,12 @@ last_sequence = func.coalesce(
 )
 
 _catalogue = select(documents, last_sequence.label("last_sequence"))
-_by_name = _catalogue.where(documents.c.name == bindparam("wanted"))
+_by_names = _catalogue.where(documents.c.name.in_(bindparam("wanted", expanding=True)))
 _by_id = _catalogue.where(documents.c.id == bindparam("wanted"))
 _held = select(documents.c.id).where(documents.c.id == bindparam("wanted")).with_for_update()
 
 HIGHEST_CODE_POINT = 0x10FFFF
 SURROGATES = range(0xD800, 0xE000)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewDocument:
-    """What `create` was asked for."""
-
-    name: DocumentName
-    kind: str
-    by: UserId
-    at: float
-    seed: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,24 +42,11 @@ class Page:
     include_deleted: bool
 
 
-def create_document(connection: Connection, new: NewDocument, lease: Lease) -> Document:
-    """Write a document's row, and its seed as update 1."""
-    check_lease(connection, lease)
-    existing = find_document(connection, new.name)
-    if existing is not None:
-        raise DocumentExists(existing)
-    row = insert(documents).values(name=new.name, kind=new.kind, epoch=1, created_at=new.at, created_by=new.by)
-    key = connection.scalar(row.returning(documents.c.id))
-    if new.seed:
-        connection.execute(
-            insert(updates).values(document_id=key, sequence=1, update=new.seed, author=new.by, at=new.at)
-        )
-    return read_document(connection, DocumentId(key or 0))
-
-
-def find_document(connection: Connection, name: DocumentName) -> Document | None:
-    """Return the document or tombstone of that name."""
-    return _first(connection, _by_name, name)
+def find_documents(connection: Connection, names: SequenceOf[DocumentName]) -> list[Document | None]:
+    """Return for each name the document or tombstone that has it, `None` when there is none."""
+    rows = connection.execute(_by_names, {"wanted": list(set(names))})
+    found = {document.name: document for document in map(_document, rows)}
+    return [found.get(name) for name in names]
 
 
 def read_document(connection: Connection, document: DocumentId, *, lock: bool = False) -> Document:
@@ -82,10 +57,10 @@ def read_document(connection: Connection, document: DocumentId, *, lock: bool = 
     """
     if lock:
         connection.execute(_held, {"wanted": document})
-    found = _first(connection, _by_id, document)
-    if found is None:
+    row = connection.execute(_by_id, {"wanted": document}).one_or_none()
+    if row is None:
         raise DocumentMissing(document)
-    return found
+    return _document(row)
 
 
 def list_documents(connection: Connection, page: Page) -> SequenceOf[Document]:
@@ -149,11 +124,6 @@ def _change(
         .values(epoch=present.epoch + 1, deleted_at=deleted_at, deleted_by=deleted_by)
     )
     return read_document(connection, present.id)
-
-
-def _first(connection: Connection, query: Select[Any], wanted: str | int) -> Document | None:
-    row = connection.execute(query, {"wanted": wanted}).one_or_none()
-    return None if row is None else _document(row)
 
 
 def _document(row: AnyRow) -> Document:

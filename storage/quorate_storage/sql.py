@@ -30,8 +30,9 @@ from quorate_storage.act_rows import write_acts
 from quorate_storage.act_stores import Attribution
 from quorate_storage.acts import Act, SetAside
 from quorate_storage.batches import batch_of
+from quorate_storage.creation_rows import NewDocument, create_documents
 from quorate_storage.databases import Database, SqlSettings
-from quorate_storage.grouped_writes import GroupedWrites
+from quorate_storage.grouped import Grouped
 from quorate_storage.sql_acts import SqlActs, with_act
 from quorate_storage.sqlite import SqliteDatabase
 from quorate_storage.stores import (
@@ -55,7 +56,8 @@ class SqlStore(SqlActs, Store):
 
     def __init__(self, url: str | URL, settings: SqlSettings | None = None) -> None:
         self._database = _database_of(make_url(url), settings or SqlSettings())
-        self._creations = GroupedWrites[Document](self._database)
+        self._creating = Grouped(self._database.write, create_documents)
+        self._finding = Grouped(self._database.read, catalogue_rows.find_documents)
 
     async def __aenter__(self) -> Self:
         """Connect and bring the schema up to date."""
@@ -89,13 +91,12 @@ class SqlStore(SqlActs, Store):
         act: Act | None = None,
     ) -> Document:
         """See `Store.create`."""
-        new = catalogue_rows.NewDocument(name=name, kind=kind, by=by, at=at, seed=seed)
-        work = partial(catalogue_rows.create_document, new=new, lease=lease)
-        return await self._creations.run(with_act(work, act, at))
+        new = NewDocument(name=name, kind=kind, by=by, at=at, lease=lease, seed=seed, act=act)
+        return await self._creating.ask(new)
 
     async def find(self, name: DocumentName) -> Document | None:
         """See `Store.find`."""
-        return await self._database.read(partial(catalogue_rows.find_document, name=name))
+        return await self._finding.ask(name)
 
     async def list_documents(
         self,

@@ -24,7 +24,7 @@ from quorate_server.commands import Commands
 from quorate_server.connections import House
 from quorate_server.core_commands import core_commands
 from quorate_server.engine_house import EngineHouse
-from quorate_server.feed_subscriptions import Feed
+from quorate_server.feed import Feed
 from quorate_server.frames import Frames
 from quorate_server.guards import Guard, GuardedUpdate
 from quorate_server.hooks import Engine
@@ -229,7 +229,12 @@ async def open_house(
         announcing = asyncio.create_task(rooms.announcer.run())
         try:
             async with house_of_engines.running(
-                rooms=rooms, store=rooms.store, access=house.access, sealer=house.sealer, commands=house.commands
+                rooms=rooms,
+                store=rooms.store,
+                access=house.access,
+                sealer=house.sealer,
+                commands=house.commands,
+                feed=house.feed,
             ):
                 yield house
         finally:

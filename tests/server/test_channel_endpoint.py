@@ -23,7 +23,8 @@ from quorate_protocol.ids import DocumentName, UserId
 from quorate_server import feed_subscriptions
 from quorate_server.channel_endpoint import serve_channel
 from quorate_server.connections import House
-from quorate_server.feed_subscriptions import Feed, FeedFilter
+from quorate_server.feed import PAGE, Feed
+from quorate_server.feed_subscriptions import FeedFilter
 from quorate_storage.acts import Change, Grant
 from quorate_storage.errors import StorageUnavailable
 from quorate_storage.memory import MemoryStore
@@ -103,7 +104,7 @@ async def test_events_of_a_record_go_to_whoever_may_read_its_artifact() -> None:
 
 async def test_catching_up_over_many_pages_skips_nothing_and_goes_on_live() -> None:
     async with open_rooms() as rooms:
-        total = 3 * feed_subscriptions.PAGE + 7
+        total = 3 * PAGE + 7
         await rooms.ledger.commit(*(change(f"text/{n % 5}") for n in range(total)))
         async with open_peer(house_of(rooms)) as peer:
             for number, after in ((1, 0), (2, 500)):

@@ -1,9 +1,10 @@
-"""Documents that are created at the same time share a transaction, and nothing else."""
+"""What is asked of the database at the same time shares a transaction, and nothing else."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -25,10 +26,10 @@ async def create(store: SqlStore, lease: Lease, name: str) -> Document | Excepti
 
 async def test_many_at_once_are_few_transactions(url: str) -> None:
     async with SqlStore(url) as store, written(store, 1) as (lease, _):
-        transactions = count_writes(store)
+        transactions = count_transactions(store)
         found = await asyncio.gather(*(create(store, lease, f"d{number}") for number in range(300)))
         assert len({one.id for one in found if isinstance(one, Document)}) == 300
-        assert transactions["write"] <= 3
+        assert 1 <= transactions["_write"] <= 3
         assert {(await store.load(one.id)).document.name for one in found[::50] if isinstance(one, Document)} == {
             f"d{number}" for number in range(0, 300, 50)
         }
@@ -57,14 +58,39 @@ async def test_whoever_gives_up_takes_nobody_along(url: str) -> None:
         assert isinstance(await create(store, lease, "later"), Document)
 
 
-def count_writes(store: SqlStore) -> Counter[str]:
+async def test_many_who_look_for_documents_at_once_read_once(url: str) -> None:
+    async with SqlStore(url) as store, written(store, 1) as (lease, _):
+        for name in ("a", "b"):
+            await create(store, lease, name)
+        transactions = count_transactions(store)
+        found = await asyncio.gather(*(store.find(DocumentName(name)) for name in ("b", "a", "nobody's", "b")))
+        assert [one and one.name for one in found] == ["b", "a", None, "b"]
+        assert transactions["_read"] == 1
+
+
+async def test_whoever_looks_for_what_no_name_can_be_is_told_alone(url: str) -> None:
+    async with SqlStore(url) as store, written(store, 1) as (lease, _):
+        await create(store, lease, "a")
+        found = await asyncio.gather(
+            *(store.find(DocumentName(name)) for name in ("a", "\ud800", "b")), return_exceptions=True
+        )
+        assert [type(one) for one in found] == [Document, ValueRefused, type(None)]
+
+
+def count_transactions(store: SqlStore) -> Counter[str]:
+    """Count the transactions that read and those that write."""
     counted: Counter[str] = Counter()
-    database = store._database
-    write = database.write
+    database: Any = store._database
 
-    async def counting(work: object) -> object:
-        counted["write"] += 1
-        return await write(work)  # type: ignore[arg-type]
+    def count(method: str) -> None:
+        transact = getattr(database, method)
 
-    database.write = counting  # type: ignore[method-assign,assignment]
+        async def counting(work: object) -> object:
+            counted[method] += 1
+            return await transact(work)
+
+        setattr(database, method, counting)
+
+    count("_read")
+    count("_write")
     return counted

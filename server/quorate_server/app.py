@@ -157,12 +157,7 @@ class Quorate:
                 house.commands.register(spec)
             await stack.enter_async_context(
                 self.engines.running(
-                    rooms=rooms,
-                    store=store,
-                    access=house.access,
-                    sealer=house.sealer,
-                    commands=house.commands,
-                    feed=house.feed,
+                    rooms=rooms, access=house.access, sealer=house.sealer, commands=house.commands, feed=house.feed
                 )
             )
             self.app.state.house = house

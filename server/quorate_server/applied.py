@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from quorate_protocol.ids import ClientId
 from quorate_server.errors import Refused
 from quorate_server.undoing import Undoing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
+class Applied(NamedTuple):
     """What became of the updates of one author.
 
     `update` is everything that was new, as one update; empty when nothing was.
@@ -23,6 +24,14 @@ class Applied:
     parked: tuple[bytes, ...] = ()
     malformed: tuple[int, ...] = ()
     refusal: Refused | None = None
+
+
+class Typing(NamedTuple):
+    """Edits that are text somebody typed in a row, as one update, and behind which clock it ends."""
+
+    client: ClientId
+    end: int
+    update: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

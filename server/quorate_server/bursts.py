@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from quorate_protocol.ids import UserId
+from quorate_protocol.ids import ClientId, UserId
+from quorate_server.applied import Applied, Typing
 from quorate_server.batches import Incoming
+from quorate_server.documents import LiveDocument
+from quorate_server.screening import Screening
 from quorate_server.sessions import Session
 from quorate_server.users import User
 
@@ -55,3 +58,38 @@ def burst_of(group: Sequence[Incoming | Burst]) -> Burst | None:
     if len(bursts) == 1:
         return first
     return Burst(first.user, [update for burst in bursts for update in burst.updates], first.session)
+
+
+def take_bursts(
+    groups: Sequence[Sequence[Incoming | Burst]], live: LiveDocument, screening: Screening
+) -> list[tuple[Burst, Applied]]:
+    """Apply to a plain document what came of the first authors: of as many as typed, or of one.
+
+    Returns what became of each; nothing, with nothing done, when edits of the first need a look each.
+
+    Raises:
+        EnginePanic: the document can no longer be used.
+    """
+    typed: dict[ClientId, tuple[Burst, Typing]] = {}
+    for group in groups:
+        if (allowed := _allowed(group, live, screening)) is None:
+            break
+        burst, ends = allowed
+        typing = live.join_typing(burst.updates, ends)
+        if typing is None and not typed:
+            return [(burst, live.apply_burst(burst.updates, ends))]
+        if typing is None or typing.client in typed:
+            break
+        typed[typing.client] = burst, typing
+    runs = list(typed.values())
+    taken = live.apply_typing([typing for _, typing in runs]) if runs else 0
+    return [(burst, Applied(update=typing.update)) for burst, typing in runs[:taken]]
+
+
+def _allowed(
+    group: Sequence[Incoming | Burst], live: LiveDocument, screening: Screening
+) -> tuple[Burst, dict[ClientId, int]] | None:
+    """Return the bursts of one author as one, and how far it reaches; None when its edits need a look each."""
+    burst = burst_of(group)
+    ends = None if burst is None else live.measure_burst(burst.updates)
+    return None if burst is None or ends is None or not screening.allows(burst.user, ends) else (burst, ends)

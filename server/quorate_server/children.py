@@ -11,15 +11,14 @@ NICENESS = 10
 """Whoever types comes first: a child has about a tenth of a core that its server could use itself."""
 
 
-def begin_in_background() -> None:
-    """Begin a child whose work nobody waits for: it runs when nobody else wants to.
+def put_in_background(child: int) -> None:
+    """Let a child whose work nobody waits for run when nobody else wants to, from its first instruction on.
 
     By measurement a tenth of a core, taken in slices of milliseconds, was most of what the slowest of a hundred
-    edits waited for on a server of one core.
+    edits waited for on a server of one core; and so was the start of the child itself.
     """
     with suppress(OSError, AttributeError):  # not everywhere
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    begin()
+        os.sched_setscheduler(child, os.SCHED_IDLE, os.sched_param(0))
 
 
 def begin() -> None:

@@ -16,11 +16,9 @@ and to everybody else. Three facts of the engine shape this module:
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import count, islice
 from typing import Any, TypeVar, cast
@@ -43,14 +41,15 @@ from quorate_protocol.updates import (
     measure_update,
     update_ends,
 )
-from quorate_protocol.varints import write_var_uint
-from quorate_server.applied import Applied, Staged
+from quorate_server.applied import Applied, Staged, Typing
 from quorate_server.crdt_types import AnyDoc
 from quorate_server.emissions import Emissions
 from quorate_server.errors import EnginePanic, MalformedUpdate, Refused
 from quorate_server.hashing import ContentHasher
+from quorate_server.open_typing import OpenTyping
 from quorate_server.shapes import Kind
 from quorate_server.undoing import GUARDED, Undoing
+from quorate_server.waiting import Waiting, take_waiting
 
 Action = Callable[[], None]
 Suspects = Sequence[tuple[bytes, object]]
@@ -79,14 +78,6 @@ One is enough: a document has one owner process, and what it lost uncommitted no
 """
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """An update of which something waits, and how it was divided last."""
-
-    update: bytes
-    division: Division
-
-
 _SERIALS = count()
 
 
@@ -95,6 +86,10 @@ class LiveDocument:
 
     Not safe for use by several threads. After `EnginePanic` it must be thrown away.
     """
+
+    _settled_doc: AnyDoc
+    """The engine's document, to be asked for by `_doc` only."""
+    _typing: OpenTyping | None
 
     def __init__(
         self,
@@ -113,7 +108,7 @@ class LiveDocument:
         self._begin()
         self._known: dict[ClientId, int] = {}
         self._grown: dict[ClientId, int] = {}
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[Waiting] = []
         self._hasher: ContentHasher | None = None
         self._max_depth = nesting_levels
         self._depth_bound = nesting_levels  # of what is stored it is not known: measured when a type is created
@@ -137,6 +132,8 @@ class LiveDocument:
         The engine holds its observers, and they hold the document: a circle that the garbage collector
         cannot see, because half of it is not Python.
         """
+        with suppress(EnginePanic):
+            self.settle()
         self._emissions.look_away()
         if self._hasher is not None:
             self._hasher.close()
@@ -199,8 +196,6 @@ class LiveDocument:
         Raises:
             EnginePanic: the document can no longer be used.
         """
-        if (typed := self._apply_typing(updates, ends)) is not None:
-            return Applied(update=typed)
         broken: list[int] = []
 
         def apply_each() -> None:
@@ -222,6 +217,33 @@ class LiveDocument:
         else:
             self._learn(ends)
         return Applied(update=self._checked_emission(suspects), malformed=tuple(broken))
+
+    def join_typing(self, updates: Sequence[bytes], ends: Mapping[ClientId, int]) -> Typing | None:
+        """Return edits of which `measure_burst` said how far they reach as one; None when there is more than typing.
+
+        Nothing of it is known here yet.
+        """
+        joined = join_typing(list(updates))
+        if joined is None:
+            return None
+        client, clock, update = joined
+        return Typing(client, ends[client], update) if clock == self._known.get(client, 0) else None
+
+    def apply_typing(self, typed: Sequence[Typing]) -> int:
+        """Apply what each of several clients typed; return of how many, up to one that is malformed.
+
+        Raises:
+            EnginePanic: the document can no longer be used.
+        """
+        if self._typing is None:
+            self._emissions.look_away()
+            self._typing = OpenTyping(self._settled_doc)
+        taken = self._typing.add(typed)
+        if self._typing.is_long:
+            self.settle()
+        self._known |= {each.client: each.end for each in typed[:taken]}
+        self.version += 1
+        return taken
 
     def apply_guarded(
         self, updates: Sequence[bytes], check: Callable[[DecodedUpdate], None], extents: Extents | None = None
@@ -328,43 +350,16 @@ class LiveDocument:
             return (), b""
 
         suspects = [(each.update, each) for each in self._waiting]
-        self._run(self._take_waiting, suspects)
+        self._run(lambda: take_waiting(self._waiting, self._known, self._take), suspects)
         released = tuple(each.update for each in self._waiting if not each.division.lacks)
         self._waiting = [each for each in self._waiting if each.division.lacks]
         return released, self._checked_emission(suspects)
-
-    def _take_waiting(self) -> None:
-        """Take what can be taken, each time as soon as what it lacked has come: however they are ordered."""
-        lacking: dict[ClientId, list[tuple[int, int]]] = {}
-        ready: deque[int] = deque()
-
-        def sort_in(index: int) -> None:
-            division = self._waiting[index].division
-            if division.is_stale(self._known):
-                ready.append(index)
-            for client, end in division.lacks:
-                heapq.heappush(lacking.setdefault(client, []), (end, index))
-
-        for index in range(len(self._waiting)):
-            sort_in(index)
-        while ready:
-            index = ready.popleft()
-            waiting = self._waiting[index]
-            if not waiting.division.is_stale(self._known):
-                continue  # sorted in anew since
-            waiting.division = divide(waiting.division.left, self._known)
-            ends = update_ends(waiting.division.taken)
-            self._take(waiting.division.taken, ends)
-            sort_in(index)
-            for client in ends:
-                heap = lacking.get(client, [])
-                while heap and heap[0][0] <= self._known[client]:
-                    ready.append(heapq.heappop(heap)[1])
 
     # Reading
 
     def hasher(self, kind: Kind) -> ContentHasher:
         """Return what keeps the content hash of the document, as a content of a kind; made when first asked for."""
+        self.settle()
         if self._hasher is None:
             self._hasher = ContentHasher(kind, self._doc)
         return self._hasher
@@ -423,20 +418,46 @@ class LiveDocument:
 
     def _begin(self) -> None:
         """Have a new document."""
-        self._doc: AnyDoc = Doc(client_id=SERVER_CLIENT_ID)
-        self._emissions = Emissions(self._doc)
+        doc: AnyDoc = Doc(client_id=SERVER_CLIENT_ID)
+        self._typing = None
+        self._emissions = Emissions(doc)
+        self._settled_doc = doc
         # `Doc.apply_update` opens a transaction within the one that is open: a third of what an update costs us.
-        self._engine: Any = cast("Any", self._doc)._doc  # noqa: SLF001
+        self._engine: Any = cast("Any", doc)._doc  # noqa: SLF001
+
+    @property
+    def _doc(self) -> AnyDoc:
+        """The engine's document, in no transaction."""
+        self.settle()
+        return self._settled_doc
+
+    def settle(self) -> None:
+        """End the transaction that typing has left open.
+
+        Raises:
+            EnginePanic: the document can no longer be used.
+        """
+        typing, self._typing = self._typing, None
+        if typing is not None:
+            typing.end()
 
     def _replay(self, updates: Iterator[bytes]) -> None:
         for first in islice(updates, 1):
             if self.version or len(first) < TRIED_BYTES or not self._took_whole(first):
                 self._apply_stored(first)
         while together := list(islice(updates, REPLAYED_TOGETHER)):
-            ends = self.measure_burst(together)
-            if ends is None or self.apply_burst(together, ends).malformed:
+            if not self._replay_together(together):
                 for update in together:
                     self._apply_stored(update)
+
+    def _replay_together(self, updates: Sequence[bytes]) -> bool:
+        ends = self.measure_burst(list(updates))
+        if ends is None:
+            return False
+        typing = self.join_typing(updates, ends)
+        return (typing is not None and self.apply_typing([typing]) == 1) or not self.apply_burst(
+            updates, ends
+        ).malformed
 
     def _took_whole(self, update: bytes) -> bool:
         """Give the engine, still empty, a large stored update unread; if it did not take all of it, begin anew.
@@ -475,12 +496,12 @@ class LiveDocument:
 
     def _transact(
         self, updates: Sequence[tuple[bytes, UpdateExtent]], origin: str | None = None, *, is_whole: bool = False
-    ) -> tuple[bytes, list[_Waiting], list[bytes]]:
+    ) -> tuple[bytes, list[Waiting], list[bytes]]:
         """Apply of each update what can be taken now, or only updates that can be taken whole, in one transaction.
 
         Returns what was new in them, those of which something waits, and those that the engine cannot read.
         """
-        parked: list[_Waiting] = []
+        parked: list[Waiting] = []
         broken: list[bytes] = []
 
         def apply_each() -> None:
@@ -500,13 +521,13 @@ class LiveDocument:
         return self._checked_emission(updates), parked, broken
 
     @staticmethod
-    def _taken_now(update: bytes, division: Division, parked: list[_Waiting], *, is_whole: bool) -> bytes:
+    def _taken_now(update: bytes, division: Division, parked: list[Waiting], *, is_whole: bool) -> bytes:
         """Park what waits of an update; return what of it can be taken now."""
         if not division.lacks:
             return division.taken
         if not _is_readable(division.left):
             return division.left  # to be refused by the engine
-        parked.append(_Waiting(update, division))
+        parked.append(Waiting(update, division))
         return EMPTY_UPDATE if is_whole else division.taken
 
     def _take(self, update: bytes, ends: Mapping[ClientId, int] | None = None) -> bool:
@@ -520,33 +541,9 @@ class LiveDocument:
         self._learn(update_ends(update) if ends is None else ends)
         return True
 
-    def _apply_typing(self, updates: Sequence[bytes], ends: Mapping[ClientId, int]) -> bytes | None:
-        """Apply updates that are text somebody typed in a row, as one; None, with nothing done, when there is more."""
-        joined = join_typing(list(updates))
-        if joined is None:
-            return None
-        client, clock, update = joined
-        if clock != self._known.get(client, 0):
-            return None  # some of it is not new
-        self._emissions.look_away()
-        try:
-            with self._doc.transaction() as transaction:
-                self._engine.apply_update(cast("Any", transaction)._txn, update)  # noqa: SLF001
-            took_all = write_var_uint(client) + write_var_uint(ends[client]) in self.state_vector()
-        except ValueError:  # the engine decodes an update whole before it touches anything
-            return None
-        except BaseException as error:
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
-            raise EnginePanic(tuple(updates), repr(error)) from error
-        if not took_all:
-            raise EnginePanic(tuple(updates), "the engine did not take what it was given")
-        self._known[client] = ends[client]
-        self.version += 1
-        return update
-
     def _run(self, work: Action, suspects: Suspects, origin: str | None = None) -> None:
         """Run `work` in one transaction of the engine, whose failure makes `suspects` suspect."""
+        self.settle()
         self._emissions.watch()
         self._grown.clear()
         try:

@@ -103,13 +103,13 @@ class EngineHouse:
 
     @asynccontextmanager
     async def running(
-        self, *, rooms: Rooms, store: Store, access: Access, sealer: Sealer, commands: Commands, feed: Feed
+        self, *, rooms: Rooms, access: Access, sealer: Sealer, commands: Commands, feed: Feed
     ) -> AsyncGenerator[None]:
         """Start every engine, keep them at work, and stop them in the end. One that cannot start is left out.
 
         `feed` must hear of what becomes durable before this house does.
         """
-        self._store = store
+        self._store = store = rooms.store
         auditor = Auditor(store, sealer)
 
         def server_of(engine: Engine) -> EngineServer:

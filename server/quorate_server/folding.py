@@ -16,13 +16,13 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import ParamSpec, TypeVar
 
 from quorate_protocol.limits import DEFAULT_LIMITS
 from quorate_protocol.state_vectors import decode_state_vector
 from quorate_protocol.updates import decode_update, update_ends
-from quorate_server.children import begin, begin_in_background
+from quorate_server.children import begin, put_in_background
 from quorate_server.documents import LiveDocument
 from quorate_server.errors import EngineError
 from quorate_server.plain_views import render_json
@@ -117,8 +117,8 @@ class Folder:
 
     def __init__(self, *, inline_bytes: int = 64 * 1024) -> None:
         self._inline_bytes = inline_bytes
-        self._pools: dict[Callable[[], None], ProcessPoolExecutor] = {}
-        """The child for work in the background, and the one for what somebody waits for; each by how it begins."""
+        self._pools: dict[bool, ProcessPoolExecutor] = {}
+        """The child for work in the background, and the one for what somebody waits for."""
 
     async def fold(self, updates: Sequence[bytes]) -> FoldedState:
         """Fold updates; see `fold`.
@@ -126,11 +126,11 @@ class Folder:
         Raises:
             EngineError: an update cannot be applied.
         """
-        return await self._run(begin_in_background, updates, fold, list(updates))
+        return await self.run_in_background(updates, fold, list(updates))
 
     async def verify(self, updates: Sequence[bytes], folded: FoldedState) -> bool:
         """Verify what was folded; see `verify`."""
-        return await self._run(begin_in_background, updates, verify, list(updates), folded)
+        return await self.run_in_background(updates, verify, list(updates), folded)
 
     async def view(self, state: bytes) -> dict[str, object]:
         """Return the JSON view of a state; see `render_json`."""
@@ -138,22 +138,30 @@ class Folder:
 
     async def run(self, updates: Sequence[bytes], work: Callable[P, R], *args: P.args, **more: P.kwargs) -> R:
         """Run work that somebody waits for on updates here when they are small, else in a child process."""
-        return await self._run(begin, updates, work, *args, **more)
+        return await self._run(updates, functools.partial(work, *args, **more), in_background=False)
 
-    async def _run(
-        self, begin: Callable[[], None], updates: Sequence[bytes], work: Callable[P, R], *args: P.args, **more: P.kwargs
+    async def run_in_background(
+        self, updates: Sequence[bytes], work: Callable[P, R], *args: P.args, **more: P.kwargs
     ) -> R:
+        """Run work as `run` does, but nobody waits for it: it gets what the server leaves of its core."""
+        return await self._run(updates, functools.partial(work, *args, **more), in_background=True)
+
+    async def _run(self, updates: Sequence[bytes], call: Callable[[], R], *, in_background: bool) -> R:
         if sum(map(len, updates)) <= self._inline_bytes:
-            return work(*args, **more)
-        if begin not in self._pools:
+            return call()
+        others = set(active_children())
+        if in_background not in self._pools:
             # One worker each: the other cores are for the living.
             context = get_context("spawn")
-            self._pools[begin] = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=begin)
-        call = functools.partial(work, *args, **more)
+            self._pools[in_background] = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=begin)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pools[begin], call)
+            running = asyncio.get_running_loop().run_in_executor(self._pools[in_background], call)
+            if in_background:
+                for child in set(active_children()) - others:
+                    put_in_background(child.pid or 0)
+            return await running
         except BrokenProcessPool as error:
-            self._pools.pop(begin, None)  # the next one gets a new child
+            self._pools.pop(in_background, None)  # the next one gets a new child
             raise EngineError("the folding process died") from error
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from quorate_server.documents import LiveDocument
+from quorate_server.errors import DocumentTooLarge
 from quorate_storage.stores import LogSize, StoredState
 
 
@@ -35,6 +36,10 @@ class LogMeter:
             self.size_bytes = len(live.encode())
             self._measured_version = live.version
         return self.size_bytes > limit_bytes
+
+    def full(self, limit_bytes: int) -> DocumentTooLarge:
+        """Return what to tell somebody whose edit there is no room for."""
+        return DocumentTooLarge(f"the document is full: {self.size_bytes} of {limit_bytes} bytes")
 
     @property
     def log_size(self) -> LogSize:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from quorate_protocol.ids import UserId
-from quorate_server.batches import Incoming
+from quorate_server.batches import Batch, Incoming
 from quorate_server.errors import Refused
 from quorate_storage.acts import AuditEvent, Change, Row, SetAside
 from quorate_storage.stores import Document
@@ -25,6 +26,19 @@ def refusal_rows(document: Document, refused: Sequence[Incoming], rule: str, ref
         AuditEvent(type="edit.refused", at=now, actor=actor, via="sync", artifact=document.name, facts=facts),
         Change(type="edit.refused", document=document.name, at=now, actor=actor, data=facts),
     ]
+
+
+def answer_refused(batch: Batch, refused: Sequence[Incoming], refusal: Refused) -> None:
+    """Tell the author of updates that they were refused, once that is durable."""
+    for incoming in refused:
+        batch.then.append(partial(incoming.fail, refusal))
+        batch.otherwise.append(incoming.fail)
+    session = refused[0].session
+    if session is not None:
+        answers = [session.encoder.notice(refusal.reason)]
+        if (answer := session.encoder.saved(saved=False)) is not None:
+            answers += [answer] * len(refused)
+        batch.then.append(lambda: session.send(*answers))
 
 
 def forgery_event(document: Document, actor: UserId) -> AuditEvent:

@@ -31,13 +31,12 @@ from quorate_protocol.updates import EMPTY_UPDATE, DecodedUpdate, UpdateExtent
 from quorate_server.answers import SharedAnswers
 from quorate_server.applied import Applied, Staged
 from quorate_server.batches import Action, Batch, Incoming, fail, only_deletes, resolve, send_back
-from quorate_server.bursts import Burst, burst_of, by_author, singly
+from quorate_server.bursts import Burst, by_author, singly, take_bursts
 from quorate_server.crdt_types import AnyDoc
 from quorate_server.documents import EMPTY_STATE_VECTOR, LiveDocument
 from quorate_server.errors import (
     AccessDenied,
     Conflict,
-    DocumentTooLarge,
     EnginePanic,
     MalformedUpdate,
     Refused,
@@ -51,7 +50,7 @@ from quorate_server.parked import ParkedUpdates
 from quorate_server.pending import Pending
 from quorate_server.preparing import NOTHING_TO_PREPARE, OutlinePreparation, Preparation
 from quorate_server.presence_relay import PresenceRelay
-from quorate_server.refusals import aside, forgery_event, refusal_rows
+from quorate_server.refusals import answer_refused, aside, forgery_event, refusal_rows
 from quorate_server.relay import Relay, acknowledge
 from quorate_server.screening import NO_ROOTS, Objection, Outcome, Screening
 from quorate_server.sessions import Session
@@ -60,6 +59,7 @@ from quorate_server.users import SERVER, User
 from quorate_storage.stores import Document, LogEntry, StoredState
 
 log = logging.getLogger("quorate.server")
+SETTLE_SECONDS = 5.0
 
 
 class Room:
@@ -83,7 +83,7 @@ class Room:
         self._house = house
         self._limits = house.limits
         self._inbox: list[Incoming | Burst] = []
-        self._is_rebuilding = False
+        self._is_rebuilding = self._is_wary = False
         self._questions: list[Action] = []
         self._readers: Pending[asyncio.Future[bytes]] = Pending()
         self._owed: dict[Session, int] = {}
@@ -127,6 +127,7 @@ class Room:
         self.relay.add(session)
         encoder = session.encoder
         greeting: list[bytes] = []
+        self._settle()
         if not (encoder.asks_when_answering or self._is_rebuilding):
             greeting.append(encoder.step1(self.live.state_vector()))
         if (present := self.presence.everybody()) is not None:
@@ -196,7 +197,11 @@ class Room:
         elif update == EMPTY_UPDATE:
             self._when_whole(lambda: self.relay.after_commit(lambda: acknowledge(session, 1)))
         elif self._is_full() and not only_deletes(update):
-            self._when_whole(partial(self._refuse, session, update, str(self._full()), is_step2=is_step2))
+            self._when_whole(
+                partial(
+                    self._refuse, session, update, str(self.meter.full(self._limits.document_bytes)), is_step2=is_step2
+                )
+            )
         else:
             self._enqueue(Incoming(session.user, update, session, is_step2=is_step2))
 
@@ -216,7 +221,7 @@ class Room:
             Refused: a guard refused it, or the document is full or ended; nothing was changed.
         """
         if self._is_full() and not only_deletes(update):
-            raise self._full()
+            raise self.meter.full(self._limits.document_bytes)
         if self.is_ended:
             raise Unavailable("the document is being closed: try again")
         done: asyncio.Future[LogPlace] = self._loop.create_future()
@@ -263,10 +268,19 @@ class Room:
             self._questions.append(action)
             return
         self._tick()
+        self._settle()
         if self._is_rebuilding:
             self._questions.append(action)
         else:
             action()
+
+    def _settle(self) -> None:
+        """Have the engine end what it is in the middle of: then the document can be asked."""
+        try:
+            self.live.settle()
+        except EnginePanic as panic:
+            if not self._is_rebuilding:
+                self._start_rebuilding(panic, ())
 
     # One tick
 
@@ -288,31 +302,36 @@ class Room:
         self._inbox = []
         batch = Batch(last_place=self._next_place - 1)
         while waiting:
-            group = waiting.pop(0)
             try:
-                if not self._take_whole(batch, group):
-                    self._take(batch, singly(group))
+                del waiting[: self._take_some(batch, waiting)]
             except EnginePanic as panic:
+                # Whose edit it was is known when it was alone; else all are tried again, one by one.
+                is_known = self._is_wary or (len(waiting) == 1 and bool(panic.suspects))
+                suspects = singly(waiting.pop(0)) if is_known else []
+                self._is_wary = True
                 self._inbox = [incoming for left in waiting for incoming in left] + self._inbox
-                self._start_rebuilding(panic, singly(group))
+                self._start_rebuilding(panic, suspects)
                 break
+        else:
+            self._is_wary = False
         batch.rows += self.screening.claims
         self.screening.claims.clear()
         self._commit(batch)
 
-    def _take_whole(self, batch: Batch, group: Sequence[Incoming | Burst]) -> bool:
-        """Apply bursts of one author as one, in a plain document; False, with nothing done, when each needs a look."""
-        burst = None if self.screening.is_artifact else burst_of(group)
-        ends = None if burst is None else self.live.measure_burst(burst.updates)
-        if burst is None or ends is None or not self.screening.allows(burst.user, ends):
-            return False
-        batch.roots = None
-        applied = self.live.apply_burst(burst.updates, ends)
-        if not applied.update or applied.malformed or self._parked:
-            self._record(batch, singly([burst]), applied)
-        else:
-            batch.add(self._numbered(applied.update, burst.user.id), burst.session, len(burst.updates))
-        return True
+    def _take_some(self, batch: Batch, groups: Sequence[Sequence[Incoming | Burst]]) -> int:
+        """Take what came of the first authors, of as many as it can at once; return of how many."""
+        if not (self.screening.is_artifact or self._is_wary):
+            taken = take_bursts(groups[:1] if self._parked else groups, self.live, self.screening)
+            for burst, applied in taken:
+                batch.roots = None
+                if not applied.update or applied.malformed or self._parked:
+                    self._record(batch, singly([burst]), applied)
+                else:
+                    batch.add(self._numbered(applied.update, burst.user.id), burst.session, len(burst.updates))
+            if taken:
+                return len(taken)
+        self._take(batch, singly(groups[0]))
+        return 1
 
     def _take(self, batch: Batch, group: Sequence[Incoming]) -> None:
         """Screen the updates of one author in order, and apply what nothing stands against in one transaction."""
@@ -435,20 +454,12 @@ class Room:
 
     def _record_refusal(self, batch: Batch, sound: Sequence[Incoming], applied: Applied, rule: str) -> None:
         """Commit the edit with its undoing, and in the same transaction the edit as its author's proposal."""
-        session, refusal = sound[0].session, applied.refusal
-        assert refusal is not None
+        assert applied.refusal is not None
         self._house.metrics.refused(rule)
         batch.entries.append(self._numbered(applied.update, sound[0].user.id))
-        batch.rows += refusal_rows(self.document, sound, rule, refusal)
+        batch.rows += refusal_rows(self.document, sound, rule, applied.refusal)
         batch.relays.append(applied.update)
-        for incoming in sound:
-            batch.then.append(partial(incoming.fail, refusal))
-            batch.otherwise.append(incoming.fail)
-        if session is not None:
-            answers = [session.encoder.notice(refusal.reason)]
-            if (refused := session.encoder.saved(saved=False)) is not None:
-                answers += [refused] * len(sound)
-            batch.then.append(lambda: session.send(*answers))
+        answer_refused(batch, sound, applied.refusal)
 
     def _release_parked(self, batch: Batch, author: UserId) -> None:
         """Acknowledge updates that waited for what they depend on and have taken effect now."""
@@ -465,13 +476,7 @@ class Room:
         place = LogPlace(self._next_place)
         self._next_place += 1
         self.meter.add(update)
-        return LogEntry(
-            document=self.document.id,
-            sequence=place,
-            update=update,
-            author=author,
-            at=time.time(),
-        )
+        return LogEntry(document=self.document.id, sequence=place, update=update, author=author, at=time.time())
 
     def _refuse(self, session: Session, update: bytes, why: str, *, is_step2: bool) -> None:
         """Answer an edit that is not even looked at; a step 2 that holds nothing new is no edit."""
@@ -489,10 +494,6 @@ class Room:
         """Whether the document passes its limit; not asked of one that is being repaired."""
         return not self._is_rebuilding and self.meter.is_over(self._limits.document_bytes, self.live)
 
-    def _full(self) -> DocumentTooLarge:
-        limit = self._limits.document_bytes
-        return DocumentTooLarge(f"the document is full: {self.meter.size_bytes} of {limit} bytes")
-
     # Durability
 
     def _commit(self, batch: Batch) -> None:
@@ -509,6 +510,7 @@ class Room:
             Unavailable: the room ended or is being repaired; nothing was changed.
         """
         self._tick()
+        self._settle()
         if self.is_ended or self._is_rebuilding or self.preparation.is_under_way:
             raise Unavailable("the document is being prepared, repaired or closed: try again")
 
@@ -595,6 +597,3 @@ class Room:
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         return self._tasks.add(self._loop.create_task(work))
-
-
-SETTLE_SECONDS = 5.0

@@ -372,7 +372,8 @@ class Rooms:
         async def fold(stored: StoredState) -> Folded:
             folded = await self._folder.fold(list(pieces(stored)))
             room.meter.snapshot_bytes = len(folded.state)
-            kept = await self._folder.run([e.update for e in stored.tail], attribution.pack, stored.tail)
+            updates = [entry.update for entry in stored.tail]
+            kept = await self._folder.run_in_background(updates, attribution.pack, stored.tail)
             return Folded(state=folded.state, waiting=folded.waiting, attributions=kept)
 
         outcome = "folded"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Container
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
@@ -22,9 +23,9 @@ _INSERT_SEEDS = insert(updates)
 _IDS = select(documents.c.name, documents.c.id).where(documents.c.name.in_(bindparam("wanted", expanding=True)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NewDocument:
-    """What `Store.create` was asked for."""
+    """What `Store.create` was asked for. Two who ask for the same are two."""
 
     name: DocumentName
     kind: str
@@ -43,15 +44,21 @@ def create_documents(connection: Connection, news: SequenceOf[NewDocument]) -> l
     """
     for lease in {(new.lease.scope, new.lease.token): new.lease for new in news}.values():
         check_lease(connection, lease)
-    found = zip(news, find_documents(connection, [new.name for new in news]), strict=True)
-    present = {new.name: document for new, document in found if document is not None}
-    first = {new.name: new for new in reversed(news) if new.name not in present}
-    created = _insert(connection, list(first.values())) if first else {}
-    write_acts(connection, [new.act for new in first.values() if new.act is not None], time.time())
-    return [
-        created[new.name] if first.get(new.name) is new else DocumentExists((present | created)[new.name])
-        for new in news
-    ]
+    found = find_documents(connection, [new.name for new in news])
+    taken = {document.name: document for document in found if document is not None}
+    fresh = _first_of_each_name(news, taken)
+    if fresh:
+        taken |= _insert(connection, fresh)
+        write_acts(connection, [new.act for new in fresh if new.act is not None], time.time())
+    return [taken[new.name] if new in fresh else DocumentExists(taken[new.name]) for new in news]
+
+
+def _first_of_each_name(news: SequenceOf[NewDocument], taken: Container[DocumentName]) -> list[NewDocument]:
+    first: dict[DocumentName, NewDocument] = {}
+    for new in news:
+        if new.name not in taken:
+            first.setdefault(new.name, new)
+    return list(first.values())
 
 
 def _insert(connection: Connection, news: SequenceOf[NewDocument]) -> dict[DocumentName, Document]:

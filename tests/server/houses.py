@@ -229,12 +229,7 @@ async def open_house(
         announcing = asyncio.create_task(rooms.announcer.run())
         try:
             async with house_of_engines.running(
-                rooms=rooms,
-                store=rooms.store,
-                access=house.access,
-                sealer=house.sealer,
-                commands=house.commands,
-                feed=house.feed,
+                rooms=rooms, access=house.access, sealer=house.sealer, commands=house.commands, feed=house.feed
             ):
                 yield house
         finally:

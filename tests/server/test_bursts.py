@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,11 @@ from pycrdt import Array, Doc, Map, Text
 from quorate_protocol.errors import QuorateError
 from quorate_protocol.ids import ClientId
 from quorate_protocol.limits import DEFAULT_LIMITS
+from quorate_protocol.updates import update_ends
+from quorate_server.applied import Applied, Typing
+from quorate_server.documents import LiveDocument
+from quorate_server.errors import EnginePanic
+from quorate_server.open_typing import MOST_TICKS, OpenTyping
 from quorate_server.plain_views import render_json
 from tests.server.houses import Guest, hocuspocus, open_room, open_rooms, until
 
@@ -135,6 +141,124 @@ async def test_bursts_of_several_people_leave_in_one_write_and_stay_apart_in_the
         assert [entry.author for entry in log] == [f"p{i}" for i in range(5)]
         assert all(len(guest.take()) == 5 for guest in people)
         assert room.live.known() == {ClientId(100 + i): 10 for i in range(5)}
+
+
+async def outcome_of_people(edits_of: list[list[bytes]], sizes: list[int], *, at_once: bool) -> dict[str, object]:
+    """Let people send their edits in parts, all of them in the same tick or one after the other."""
+    async with open_rooms() as rooms:
+        room = await open_room(rooms, PLAIN)
+        people = [Guest(room, f"p{number}", encoder=hocuspocus()) for number in range(len(edits_of))]
+        left = [list(made) for made in edits_of]
+        for size in sizes:
+            for guest, edits_left in zip(people, left, strict=True):
+                part, edits_left[:size] = edits_left[:size], []
+                if part and guest.ended is None:
+                    room.receive_burst(guest.session, part)
+                if not at_once:
+                    await until(lambda: room.is_durable, "all is durable")
+            await until(lambda: room.is_durable, "all is durable")
+        log = await rooms.store.read_log(room.document.id, after=0)  # type: ignore[arg-type]
+        return {
+            "content": render_json(await room.read()),
+            "known": room.live.known(),
+            "waiting": len(room.live.waiting),
+            "ended": [type(guest.ended) for guest in people],
+            "answers": [guest.channel.frames.count(SAVED) for guest in people],
+            "authors": sorted({(entry.author, each) for entry in log for each in update_ends(entry.update)}),
+        }
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_people_at_once_and_one_after_the_other_have_the_same_outcome(seed: int) -> None:
+    source = random.Random(seed)
+    edits_of = [
+        letters(100 + number, source.randint(1, 30), root=f"r{number}")
+        if source.random() < 0.7
+        else damaged(edits(100 + number, source), source)
+        for number in range(source.randint(2, 6))
+    ]
+    sizes = [source.randint(1, 12) for _ in range(20)]
+
+    together = await outcome_of_people(edits_of, sizes, at_once=True)
+    assert together == await outcome_of_people(edits_of, sizes, at_once=False)
+
+
+async def test_two_who_send_the_same_letters_at_once_wrote_them_once() -> None:
+    async with open_rooms() as rooms:
+        room = await open_room(rooms, PLAIN)
+        anna, ben = Guest(room, "anna", encoder=hocuspocus()), Guest(room, "ben", encoder=hocuspocus())
+        whole = letters(7, 20)
+        for guest in (anna, ben):
+            room.receive_burst(guest.session, list(whole))
+        await until(lambda: room.is_durable, "durable")
+
+        assert room.live.known() == {ClientId(7): 20}
+        assert render_json(await room.read()) == {"text": "abcdefghij" * 2}
+        assert [guest.channel.frames.count(SAVED) for guest in (anna, ben)] == [20, 20]
+
+
+async def test_whose_typing_breaks_the_engine_is_found_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(update: bytes) -> bool:
+        return b"POISON" in update
+
+    add, apply = OpenTyping.add, LiveDocument.apply
+
+    def add_or_break(self: OpenTyping, typed: Sequence[Typing]) -> int:
+        if any(breaks(each.update) for each in typed):
+            raise EnginePanic(tuple(each.update for each in typed), "PanicException")
+        return add(self, typed)
+
+    def apply_or_break(self: LiveDocument, updates: Sequence[bytes], *rest: Any) -> Applied:
+        if any(map(breaks, updates)):
+            raise EnginePanic(tuple(updates), "PanicException")
+        return apply(self, updates, *rest)
+
+    monkeypatch.setattr(OpenTyping, "add", add_or_break)
+    monkeypatch.setattr(LiveDocument, "apply", apply_or_break)
+    async with open_rooms() as rooms:
+        room = await open_room(rooms, PLAIN)
+        people = [Guest(room, f"p{number}") for number in range(5)]
+        typed = [letters(100 + number, 10, root=f"r{number}") for number in range(5)]
+        for guest, made in zip(people, typed, strict=True):
+            room.receive_burst(guest.session, made[:1])
+        await until(lambda: room.is_durable, "durable")
+        typed[2][1:] = [goes_on_with("POISON", typed[2][0])]
+        for guest, made in zip(people, typed, strict=True):
+            room.receive_burst(guest.session, made[1:])
+        await until(lambda: room.is_durable and 10 in room.live.known().values(), "the others' is durable")
+        assert room.live.known() == {ClientId(100 + number): 1 if number == 2 else 10 for number in range(5)}
+        kept = await rooms.store.list_set_aside(room.document.id)
+
+        assert [guest.ended is None for guest in people] == [True, True, False, True, True]
+        assert [(each.cause, each.author) for each in kept] == [("poison", "p2")]
+        people[0].type("goes on")
+        await until(lambda: "goes on" in str(people[4].take() and people[4].text), "the room goes on")
+
+
+async def test_typing_that_goes_on_for_long_is_all_there_whenever_somebody_looks() -> None:
+    async with open_rooms() as rooms:
+        room = await open_room(rooms, PLAIN)
+        anna = Guest(room, "anna")
+        whole = letters(7, 2 * MOST_TICKS + 3)
+        for number, letter in enumerate(whole, 1):
+            room.receive_burst(anna.session, [letter])
+            await until(lambda: room.is_durable, "durable")
+            if number % 7 == 0:
+                assert len(str(render_json(await room.read())["text"])) == number
+            if number % 11 == 0:
+                assert room.live.state_vector() == bytes((1, 7, number))
+        assert room.live.version == len(whole)
+
+
+def goes_on_with(words: str, first: bytes) -> bytes:
+    """Return the update of whoever wrote `first` and types on."""
+    [client] = update_ends(first)
+    doc: Doc[Any] = Doc(client_id=client)
+    doc.apply_update(first)
+    before = doc.get_state()
+    [root] = doc.keys()
+    doc.get(root, type=Text).insert(1, words)
+    return doc.get_update(before)
 
 
 async def test_whoever_may_not_write_is_refused_each_edit_of_a_burst() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import psutil
 import pytest
 from pycrdt import Doc, Text
 
-from quorate_server.folding import FoldedState, fold, verify
+from quorate_server.folding import FoldedState, Folder, fold, verify
 from tests.server.houses import until
 
 PARENT = """
@@ -41,6 +42,20 @@ async def test_the_child_of_a_server_that_was_killed_ends(tmp_path: Path) -> Non
     await asyncio.to_thread(parent.wait)
     parent.stdout.close()
     await until(lambda: not any(psutil.pid_exists(pid) for pid in children), "gone")
+
+
+async def test_whoever_folds_runs_when_nobody_else_wants_to() -> None:
+    folder = Folder(inline_bytes=0)
+    before = set(psutil.Process().children())
+    try:
+        await folder.fold(written_by(2))
+        folding = set(psutil.Process().children()) - before
+        await folder.view(b"\0\0")
+        others = set(psutil.Process().children()) - before - folding
+        assert os.SCHED_IDLE in {os.sched_getscheduler(child.pid) for child in folding}
+        assert [os.sched_getscheduler(child.pid) for child in others] == [os.SCHED_OTHER]
+    finally:
+        folder.close()
 
 
 def written_by(authors: int) -> list[bytes]:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycrdt import Doc, Text
 
 from benchmarks.clients import Client
 from benchmarks.dialects import Kind
+from benchmarks.material import text_of
 from benchmarks.stage import Typist
 from quorate_protocol.awareness import decode_awareness
 from quorate_protocol.updates import update_ends
@@ -37,13 +36,8 @@ class Diverged(Exception):
 
 def text_after(client: Client, *before: bytes) -> str:
     """Return what a client sees: all that it was sent, applied in that order."""
-    doc: Doc[Any] = Doc()
-    for update in before:
-        doc.apply_update(update)
-    for _, heard in client.heard():
-        if heard.kind in {Kind.STEP2, Kind.UPDATE}:
-            doc.apply_update(heard.payload)
-    return str(doc.get("text", type=Text))
+    heard = (message for _, message in client.heard())
+    return text_of(*before, *(each.payload for each in heard if each.kind in {Kind.STEP2, Kind.UPDATE}))
 
 
 def check_convergence(clients: Iterable[Client], expected: str) -> None:

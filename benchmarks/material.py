@@ -9,6 +9,7 @@ import hashlib
 import os
 import subprocess
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,16 @@ RECORDED_BYTES = 220_000
 def text_of(*updates: bytes) -> str:
     """Return what a document says that holds these updates."""
     doc: Doc[Any] = Doc()
-    for update in updates:
-        doc.apply_update(update)
+    left = iter(updates)
+    # At the end of each transaction the engine reads the whole run of text that was typed so far.
+    while together := list(islice(left, APPLIED_TOGETHER)):
+        with doc.transaction():
+            for update in together:
+                doc.apply_update(update)
     return str(doc.get("text", type=Text))
+
+
+APPLIED_TOGETHER = 1000
 
 
 def _made(kind: str, *arguments: str) -> tuple[bytes, ...]:

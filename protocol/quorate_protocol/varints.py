@@ -17,6 +17,7 @@ MAX_SAFE_INTEGER: Final = 2**53 - 1
 
 _MAX_VARINT_BYTES: Final = 8
 _MORE: Final = 0x80
+_TWO_BYTES: Final = 1 << 14
 _SIGN: Final = 0x40
 _SEVEN_BITS: Final = 0x7F
 _SIX_BITS: Final = 0x3F
@@ -64,6 +65,8 @@ def write_var_uint(value: int) -> bytes:
     """
     if 0 <= value < _MORE:
         return _ONE_BYTE[value]
+    if _MORE <= value < _TWO_BYTES:
+        return bytes((value & _SEVEN_BITS | _MORE, value >> 7))
     if not 0 <= value <= MAX_SAFE_INTEGER:
         raise LocalProtocolError(action="encoding a number", state="it is outside 0 to 2**53 - 1")
     encoded = bytearray()

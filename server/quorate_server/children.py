@@ -6,19 +6,21 @@ import os
 import threading
 from contextlib import suppress
 from multiprocessing import parent_process
+from multiprocessing.process import BaseProcess
 
 NICENESS = 10
 """Whoever types comes first: a child has about a tenth of a core that its server could use itself."""
 
 
-def put_in_background(child: int) -> None:
+def put_in_background(child: BaseProcess) -> None:
     """Let a child whose work nobody waits for run when nobody else wants to, from its first instruction on.
 
     By measurement a tenth of a core, taken in slices of milliseconds, was most of what the slowest of a hundred
     edits waited for on a server of one core; and so was the start of the child itself.
     """
+    assert child.pid is not None, "it was started"
     with suppress(OSError, AttributeError):  # not everywhere
-        os.sched_setscheduler(child, os.SCHED_IDLE, os.sched_param(0))
+        os.sched_setscheduler(child.pid, os.SCHED_IDLE, os.sched_param(0))
 
 
 def begin() -> None:

@@ -87,7 +87,7 @@ class LiveDocument:
     Not safe for use by several threads. After `EnginePanic` it must be thrown away.
     """
 
-    _settled_doc: AnyDoc
+    _raw_doc: AnyDoc
     """The engine's document, to be asked for by `_doc` only."""
     _typing: OpenTyping | None
 
@@ -133,7 +133,7 @@ class LiveDocument:
         cannot see, because half of it is not Python.
         """
         with suppress(EnginePanic):
-            self.settle()
+            self.end_typing()
         self._emissions.look_away()
         if self._hasher is not None:
             self._hasher.close()
@@ -237,10 +237,10 @@ class LiveDocument:
         """
         if self._typing is None:
             self._emissions.look_away()
-            self._typing = OpenTyping(self._settled_doc)
+            self._typing = OpenTyping(self._raw_doc)
         taken = self._typing.add(typed)
         if self._typing.is_long:
-            self.settle()
+            self.end_typing()
         self._known |= {each.client: each.end for each in typed[:taken]}
         self.version += 1
         return taken
@@ -359,7 +359,7 @@ class LiveDocument:
 
     def hasher(self, kind: Kind) -> ContentHasher:
         """Return what keeps the content hash of the document, as a content of a kind; made when first asked for."""
-        self.settle()
+        self.end_typing()
         if self._hasher is None:
             self._hasher = ContentHasher(kind, self._doc)
         return self._hasher
@@ -421,17 +421,17 @@ class LiveDocument:
         doc: AnyDoc = Doc(client_id=SERVER_CLIENT_ID)
         self._typing = None
         self._emissions = Emissions(doc)
-        self._settled_doc = doc
+        self._raw_doc = doc
         # `Doc.apply_update` opens a transaction within the one that is open: a third of what an update costs us.
         self._engine: Any = cast("Any", doc)._doc  # noqa: SLF001
 
     @property
     def _doc(self) -> AnyDoc:
         """The engine's document, in no transaction."""
-        self.settle()
-        return self._settled_doc
+        self.end_typing()
+        return self._raw_doc
 
-    def settle(self) -> None:
+    def end_typing(self) -> None:
         """End the transaction that typing has left open.
 
         Raises:
@@ -543,7 +543,7 @@ class LiveDocument:
 
     def _run(self, work: Action, suspects: Suspects, origin: str | None = None) -> None:
         """Run `work` in one transaction of the engine, whose failure makes `suspects` suspect."""
-        self.settle()
+        self.end_typing()
         self._emissions.watch()
         self._grown.clear()
         try:

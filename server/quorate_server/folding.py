@@ -158,7 +158,7 @@ class Folder:
             running = asyncio.get_running_loop().run_in_executor(self._pools[in_background], call)
             if in_background:
                 for child in set(active_children()) - others:
-                    put_in_background(child.pid or 0)
+                    put_in_background(child)
             return await running
         except BrokenProcessPool as error:
             self._pools.pop(in_background, None)  # the next one gets a new child

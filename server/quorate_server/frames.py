@@ -16,30 +16,37 @@ _MEDIUM_PAYLOAD = 1 << 16
 class Frames:
     """One or more binary WebSocket messages, ready to be written in one go."""
 
-    __slots__ = ("_wire", "payloads")
+    __slots__ = ("_count", "_payloads", "_repeated", "_wire")
 
     def __init__(self, payloads: Sequence[bytes]) -> None:
-        self.payloads = payloads
+        self._payloads = payloads
+        self._repeated = b""
+        self._count = 0
         self._wire: bytes | None = None
 
     @classmethod
     def repeated(cls, payload: bytes, count: int) -> Frames:
         """Make the same message several times: the answers to updates that came together."""
-        frames = cls([payload] * count)
-        frames._wire = frame_bytes(payload) * count
-        return frames
+        return cls(()).followed_by(payload, count)
 
     def followed_by(self, payload: bytes, count: int) -> Frames:
-        """Return these messages with another one behind them, so many times."""
-        frames = Frames([*self.payloads, *[payload] * count])
+        """Return these messages with another one behind them, so many times. Only once."""
+        assert not self._count, "nothing comes behind what is repeated"
+        frames = Frames(self._payloads)
+        frames._repeated, frames._count = payload, count
         frames._wire = self.wire + frame_bytes(payload) * count
         return frames
+
+    @property
+    def payloads(self) -> Sequence[bytes]:
+        """The messages."""
+        return [*self._payloads, *[self._repeated] * self._count]
 
     @property
     def wire(self) -> bytes:
         """The messages as unmasked, uncompressed frames of a server (RFC 6455 section 5.2)."""
         if self._wire is None:
-            self._wire = b"".join(frame_bytes(payload) for payload in self.payloads)
+            self._wire = b"".join(map(frame_bytes, self._payloads))
         return self._wire
 
 

@@ -127,7 +127,7 @@ class Room:
         self.relay.add(session)
         encoder = session.encoder
         greeting: list[bytes] = []
-        self._settle()
+        self._end_typing()
         if not (encoder.asks_when_answering or self._is_rebuilding):
             greeting.append(encoder.step1(self.live.state_vector()))
         if (present := self.presence.everybody()) is not None:
@@ -268,16 +268,16 @@ class Room:
             self._questions.append(action)
             return
         self._tick()
-        self._settle()
+        self._end_typing()
         if self._is_rebuilding:
             self._questions.append(action)
         else:
             action()
 
-    def _settle(self) -> None:
+    def _end_typing(self) -> None:
         """Have the engine end what it is in the middle of: then the document can be asked."""
         try:
-            self.live.settle()
+            self.live.end_typing()
         except EnginePanic as panic:
             if not self._is_rebuilding:
                 self._start_rebuilding(panic, ())
@@ -510,7 +510,7 @@ class Room:
             Unavailable: the room ended or is being repaired; nothing was changed.
         """
         self._tick()
-        self._settle()
+        self._end_typing()
         if self.is_ended or self._is_rebuilding or self.preparation.is_under_way:
             raise Unavailable("the document is being prepared, repaired or closed: try again")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 from quorate_protocol.ids import ClientId, DocumentId, DocumentName, Sequence, UserId
 from quorate_storage.act_stores import ActStore, Attribution
@@ -40,8 +40,7 @@ class Document:
     deleted_by: UserId | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogEntry:
+class LogEntry(NamedTuple):
     """One committed or to-be-committed update: its place, its bytes, its author and its time."""
 
     document: DocumentId

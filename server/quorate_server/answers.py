@@ -8,6 +8,8 @@ from quorate_server.documents import LiveDocument
 class SharedAnswers:
     """Keeps the last answer for as long as it is right: a restart or a deploy has everybody ask at once."""
 
+    __slots__ = ("_answer", "_question")
+
     def __init__(self) -> None:
         self._question: tuple[int, int, bytes] | None = None
         self._answer = b""

@@ -66,6 +66,18 @@ class House:
 class Connection:
     """What the dialects share. One instance a socket, made after it was accepted."""
 
+    __slots__ = (
+        "_generation",
+        "_is_closing",
+        "_opened_at",
+        "_peer",
+        "_resume",
+        "_tasks",
+        "_throttle",
+        "channel",
+        "house",
+    )
+
     dialect: Dialect
 
     def __init__(self, house: House, scope: Scope, receive: Receive, send: Send) -> None:

@@ -66,6 +66,8 @@ class _Open:
 class HocuspocusConnection(Connection):
     """One socket of the Hocuspocus dialect."""
 
+    __slots__ = ("_deadline", "_documents", "_opening", "_protocol")
+
     dialect = Dialect.HOCUSPOCUS
 
     def __init__(self, house: House, scope: Scope, receive: Receive, send: Send) -> None:

@@ -12,6 +12,8 @@ from quorate_storage.stores import LogSize, StoredState
 class LogMeter:
     """Counts of one document. `size_bytes` is a running total, which only ever overestimates."""
 
+    __slots__ = ("_measured_version", "bytes", "document", "entries", "size_bytes", "snapshot_bytes")
+
     def __init__(self, stored: StoredState) -> None:
         self.document = stored.document.id
         self.entries = len(stored.tail)

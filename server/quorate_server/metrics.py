@@ -1,6 +1,7 @@
 """What operators can watch: Prometheus metrics of one server.
 
-Counters are raised once a tick or a batch, never once an update: a metric must not be what a server does.
+Counters are raised once a tick or a batch, never once an update: a metric must not be what a server does. What
+happens with every edit is only noted, and counted when somebody asks.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from quorate_protocol.closing import Dialect
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+MOST_NOTED = 200
+"""So many commits are noted before they are counted: half a millisecond of the event loop."""
+
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -48,6 +52,8 @@ class Metrics:
         )
         self.unsealed_events = self._gauge("unsealed_events", "Audit events after the newest checkpoint")
         self._loop_lag = self._histogram("event_loop_lag_seconds", "How late the event loop is", seconds)
+        self._new_updates = self._new_relays = 0
+        self._new_commits: list[tuple[int, float]] = []
 
     def _gauge(self, name: str, help_text: str) -> Gauge:
         return Gauge(f"quorate_{name}", help_text, registry=self.registry)
@@ -60,11 +66,11 @@ class Metrics:
 
     def committed(self, entries: int) -> None:
         """Count updates of one room that became durable."""
-        self._updates.inc(entries)
+        self._new_updates += entries
 
     def relayed(self, deliveries: int) -> None:
         """Count updates written to peers."""
-        self._relays.inc(deliveries)
+        self._new_relays += deliveries
 
     def refused(self, reason: str) -> None:
         """Count a frame, an edit or a connection that was refused."""
@@ -76,8 +82,9 @@ class Metrics:
 
     def observe_commit(self, *, entries: int, seconds: float) -> None:
         """Note one commit of the journal."""
-        self._commit_entries.observe(entries)
-        self._commit_seconds.observe(seconds)
+        self._new_commits.append((entries, seconds))
+        if len(self._new_commits) >= MOST_NOTED:
+            self._count()
 
     def observe_failure(self) -> None:
         """Note one failed commit."""
@@ -85,7 +92,18 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
+        self._count()
         return generate_latest(self.registry)
+
+    def _count(self) -> None:
+        """Count what was noted."""
+        commits, self._new_commits = self._new_commits, []
+        for entries, seconds in commits:
+            self._commit_entries.observe(entries)
+            self._commit_seconds.observe(seconds)
+        self._updates.inc(self._new_updates)
+        self._relays.inc(self._new_relays)
+        self._new_updates = self._new_relays = 0
 
     async def watch_loop(self, *, every_seconds: float = 0.25) -> None:
         """Measure for ever how late the event loop runs a timer."""

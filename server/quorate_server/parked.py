@@ -11,6 +11,8 @@ from quorate_server.sessions import Session
 class ParkedUpdates:
     """What waits in one document. Each is in the log, and acknowledged when it takes effect."""
 
+    __slots__ = ("_most_bytes", "_waiting")
+
     def __init__(self, updates: Iterable[bytes], most_bytes: int) -> None:
         self._waiting: list[tuple[bytes, Session | None]] = [(update, None) for update in updates]
         self._most_bytes = most_bytes

@@ -26,6 +26,18 @@ class PresenceRelay:
     `on_forgery` hears of a session that spoke for somebody else.
     """
 
+    __slots__ = (
+        "_broadcast",
+        "_changed",
+        "_due",
+        "_limits",
+        "_loop",
+        "_metrics",
+        "_on_forgery",
+        "_presence",
+        "_sent_at",
+    )
+
     def __init__(
         self, limits: Limits, metrics: Metrics, broadcast: Broadcast, on_forgery: Callable[[Session], None]
     ) -> None:

@@ -31,6 +31,18 @@ class Relay:
     `on_idle` that everybody was told, and nothing more is on its way.
     """
 
+    __slots__ = (
+        "_groups",
+        "_in_flight",
+        "_journal",
+        "_landed",
+        "_metrics",
+        "_on_durable",
+        "_on_idle",
+        "_on_lost",
+        "sessions",
+    )
+
     def __init__(
         self,
         journal: Journal,

@@ -56,6 +56,22 @@ class Screening:
     there, and nobody may take one before its owner has written anything.
     """
 
+    __slots__ = (
+        "_document",
+        "_ends",
+        "_is_judged",
+        "_live",
+        "_outline",
+        "_speaker_of",
+        "_writers",
+        "claims",
+        "is_artifact",
+        "is_record",
+        "kind",
+        "roots",
+        "touched",
+    )
+
     def __init__(
         self,
         document: DocumentId,

@@ -79,6 +79,8 @@ async def _turn_away(house: House, cause: QuorateError, send: Send, subprotocol:
 class YWebSocketConnection(Connection):
     """One socket of the y-websocket dialect."""
 
+    __slots__ = ("_name", "_open", "_protocol", "_user")
+
     dialect = Dialect.Y_WEBSOCKET
 
     def __init__(

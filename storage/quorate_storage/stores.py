@@ -114,15 +114,14 @@ class Lease:
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogSize:
+class LogSize(NamedTuple):
     """How much log a document has beyond its snapshot."""
 
     document: DocumentId
     entries: int
     bytes: int
     snapshot_bytes: int = 0
-    newest_at: float = field(default=0.0)
+    newest_at: float = 0.0
 
 
 class Store(ActStore, Protocol):

@@ -3,9 +3,9 @@
 Theory of operation
 -------------------
 
-Updates that arrive in one tick of the event loop wait in an inbox; the tick applies them in one transaction
-for each author, gives each resulting update its place in the log, and hands all of them to the journal as one
-batch. Only when the journal says that the batch is durable is it written to every session (the echo to its
+Updates that arrive in one tick of the event loop wait in an inbox; the tick applies them author by author, or
+at once what several typed, gives each author's update its place in the log, and hands all of them to the journal
+as one batch. Only when the journal says that the batch is durable is it written to every session (the echo to its
 author included) and acknowledged. Law 1, *durable before visible*, is this order and nothing else:
 
     receive -> inbox -> tick: apply, number -> journal -> committed: relay, acknowledge, answer

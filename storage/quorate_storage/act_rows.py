@@ -34,6 +34,7 @@ from quorate_storage.acts import (
     Writer,
 )
 from quorate_storage.audit_rows import append_events, erase_texts
+from quorate_storage.catalogue_rows import padded
 from quorate_storage.lease_rows import check_lease
 from quorate_storage.stores import Lease
 from quorate_storage.version_rows import set_aside
@@ -56,7 +57,7 @@ def write_acts(connection: Connection, acts: Sequence[Act], at: float) -> None:
     new = {act.id: act for act in acts}
     if not new:
         return
-    for [known] in connection.execute(_KNOWN_ACTS, {"wanted": list(new)}):
+    for [known] in connection.execute(_KNOWN_ACTS, {"wanted": padded(new)}):
         del new[known]
     if new:
         connection.execute(_INSERT_ACT, [{"id": act, "at": at} for act in new])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
@@ -44,9 +45,18 @@ class Page:
 
 def find_documents(connection: Connection, names: SequenceOf[DocumentName]) -> list[Document | None]:
     """Return for each name the document or tombstone that has it, `None` when there is none."""
-    rows = connection.execute(_by_names, {"wanted": list(set(names))})
+    rows = connection.execute(_by_names, {"wanted": padded(set(names))})
     found = {document.name: document for document in map(_document, rows)}
     return [found.get(name) for name in names]
+
+
+def padded(values: Iterable[str]) -> list[str]:
+    """Return values that are looked for together, the last one again and again up to a power of two.
+
+    Each number of them is a statement of its own, which a driver prepares and keeps: so there are few.
+    """
+    listed = list(values)
+    return listed + listed[-1:] * ((1 << (len(listed) - 1).bit_length()) - len(listed))
 
 
 def read_document(connection: Connection, document: DocumentId, *, lock: bool = False) -> Document:

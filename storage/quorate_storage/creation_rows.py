@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 from quorate_protocol.ids import DocumentId, DocumentName, Sequence, UserId
 from quorate_storage.act_rows import write_acts
 from quorate_storage.acts import Act
-from quorate_storage.catalogue_rows import find_documents
+from quorate_storage.catalogue_rows import find_documents, padded
 from quorate_storage.errors import DocumentExists
 from quorate_storage.lease_rows import check_lease
 from quorate_storage.stores import Document, Lease
@@ -66,7 +66,8 @@ def _insert(connection: Connection, news: SequenceOf[NewDocument]) -> dict[Docum
         {"name": new.name, "kind": new.kind, "epoch": 1, "created_at": new.at, "created_by": new.by} for new in news
     ]
     connection.execute(_INSERT, rows)
-    ids = {name: DocumentId(key) for name, key in connection.execute(_IDS, {"wanted": [new.name for new in news]})}
+    wanted = padded(new.name for new in news)
+    ids = {name: DocumentId(key) for name, key in connection.execute(_IDS, {"wanted": wanted})}
     seeds = [
         {"document_id": ids[new.name], "sequence": 1, "update": new.seed, "author": new.by, "at": new.at}
         for new in news

@@ -16,7 +16,7 @@ def put_in_background(child: BaseProcess) -> None:
     """Let a child whose work nobody waits for run when nobody else wants to, from its first instruction on.
 
     By measurement a tenth of a core, taken in slices of milliseconds, was most of what the slowest of a hundred
-    edits waited for on a server of one core; and so was the start of the child itself.
+    edits waited for on a server of one core.
     """
     assert child.pid is not None, "it was started"
     with suppress(OSError, AttributeError):  # not everywhere

@@ -14,10 +14,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from quorate_protocol.closing import Dialect
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-MOST_NOTED = 200
-"""So many commits are noted before they are counted: half a millisecond of the event loop."""
-
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+MOST_NOTED = 200
+"""So many commits are noted at most before they are counted, whether somebody asks or not."""
 
 
 class Metrics:

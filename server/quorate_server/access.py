@@ -15,10 +15,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import cedarpy
 
-from quorate_protocol.ids import DocumentName
+from quorate_protocol.ids import DocumentName, UserId
 from quorate_server.errors import AccessDenied, NotAuthenticated, SettingsError
 from quorate_server.kinds import artifact_of, is_record, kind_of
 from quorate_server.users import User
@@ -50,17 +51,29 @@ ROLES = ("guest", "viewer", "commenter", "reviewer", "editor", "owner")
 """The roles, the weakest first."""
 
 
+class Granted(NamedTuple):
+    """A role that was given to a principal, and by whom: a `Grant` without its scope and time.
+
+    Every document has at least its owner's, and all are in memory; so documents share what is alike.
+    """
+
+    principal: str
+    role: str
+    by: UserId
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldRole:
-    """A role that somebody holds, and why: by their token, or by a grant."""
+    """A role that somebody holds, and why: by their token, or by what was granted in `scope`."""
 
     role: str
-    grant: Grant | None = None
+    scope: str = ""
+    granted: Granted | None = None
 
     def __str__(self) -> str:
-        if self.grant is None:
+        if self.granted is None:
             return f"{self.role}, by the token"
-        return f"{self.role}, granted to {self.grant.principal} in {self.grant.scope} by {self.grant.by}"
+        return f"{self.role}, granted to {self.granted.principal} in {self.scope} by {self.granted.by}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +110,8 @@ class Access:
         self._by_roles: dict[tuple[frozenset[str], bool, Action], bool] = {}
         self._changed: dict[str, int] = {}
         self._rules_changed = 0
-        self._grants: dict[str, tuple[Grant, ...]] = {}
+        self._grants: dict[str, tuple[Granted, ...]] = {}
+        self._alike: dict[tuple[Granted, ...], tuple[Granted, ...]] = {}
         self._revocations: list[Revocation] = []
         self.generation = 0
         """Grows whenever decisions may have changed."""
@@ -160,24 +174,19 @@ class Access:
         artifact = artifact_of(name)
         for scope in (artifact, f"{_KIND_SCOPE}{kind_of(artifact)}"):
             grants = self._grants.get(scope, ())
-            held += [HeldRole(role=one.role or "", grant=one) for one in grants if one.principal in principals]
+            held += [HeldRole(role=one.role, scope=scope, granted=one) for one in grants if one.principal in principals]
         return tuple(held)
 
-    def grants_in(self, scope: str) -> tuple[Grant, ...]:
+    def granted_in(self, scope: str) -> tuple[Granted, ...]:
         """Return the roles granted in a scope, by principal."""
-        return tuple(sorted(self._grants.get(scope, ()), key=lambda grant: grant.principal))
+        return self._grants.get(scope, ())
 
     def follow(self, rows: Iterable[Row]) -> None:
         """Take note of grants that became durable; open connections follow at their next check."""
         for row in rows:
             if not isinstance(row, Grant):
                 continue
-            others = tuple(one for one in self._grants.get(row.scope, ()) if one.principal != row.principal)
-            kept = others if row.role is None else (*others, row)
-            if kept:
-                self._grants[row.scope] = kept
-            else:
-                self._grants.pop(row.scope, None)
+            self._keep(row)
             self.generation += 1
             if len(self._changed) >= MAX_CHANGED_SCOPES:
                 self._changed.clear()
@@ -188,6 +197,18 @@ class Access:
             else:
                 self._decisions.pop(DocumentName(row.scope), None)
                 self._decisions.pop(DocumentName(f"{row.scope}/record"), None)
+
+    def _keep(self, grant: Grant) -> None:
+        kept = [one for one in self._grants.get(grant.scope, ()) if one.principal != grant.principal]
+        if grant.role is not None:
+            kept.append(Granted(grant.principal, grant.role, grant.by))
+        if not kept:
+            self._grants.pop(grant.scope, None)
+            return
+        if len(self._alike) >= MAX_ALIKE:
+            self._alike.clear()
+        granted = tuple(sorted(kept))
+        self._grants[grant.scope] = self._alike.setdefault(granted, granted)
 
     def has_changed(self, since: int, names: Iterable[DocumentName]) -> bool:
         """Whether decisions about any of some documents may have changed after a generation."""
@@ -285,6 +306,9 @@ MAX_CACHED_DECISIONS = 500
 
 MAX_CHANGED_SCOPES = 5_000
 """Beyond this every open connection looks anew, instead of those that a change concerns."""
+
+MAX_ALIKE = 5_000
+"""Ways of having granted roles that are remembered to be shared. Beyond this documents share from the beginning."""
 
 _KIND_SCOPE = "kind:"
 

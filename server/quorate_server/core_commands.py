@@ -121,11 +121,11 @@ class AccessCommands:
         return self._turns.setdefault(scope, asyncio.Lock())
 
     def _granted(self, scope: str, principal: str) -> str | None:
-        found = next((one for one in self._access.grants_in(scope) if one.principal == principal), None)
+        found = next((one for one in self._access.granted_in(scope) if one.principal == principal), None)
         return None if found is None else found.role
 
     def _keep_an_owner(self, artifact: str, leaving: str) -> None:
-        owners = {one.principal for one in self._access.grants_in(artifact) if one.role == "owner"}
+        owners = {one.principal for one in self._access.granted_in(artifact) if one.role == "owner"}
         if owners == {leaving}:
             raise Conflict(f"{leaving} is the last owner of {artifact!r}: transfer it instead")
 

@@ -143,7 +143,7 @@ class EngineServer:
     def principals_with(self, role: str, name: DocumentName) -> Sequence[str]:
         """Return who was granted a role in an artifact or its kind."""
         scopes = (name, f"kind:{kind_of(name)}")
-        found = [grant.principal for scope in scopes for grant in self.access.grants_in(scope) if grant.role == role]
+        found = [grant.principal for scope in scopes for grant in self.access.granted_in(scope) if grant.role == role]
         return list(dict.fromkeys(found))
 
     async def user_of(self, request: Request) -> User:

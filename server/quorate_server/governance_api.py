@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -41,7 +42,7 @@ from quorate_server.kinds import KINDS, artifact_of
 from quorate_server.openapi import PAGE_SIZE, POSITION, TEXT, Endpoint, one_of
 from quorate_server.requests import body_of, document_of, house_of, model_response, name_of, number_of, stored
 from quorate_server.users import User
-from quorate_storage.acts import SetAside
+from quorate_storage.acts import Grant, SetAside
 
 
 async def run_command(request: Request, user: User) -> Response:
@@ -79,19 +80,22 @@ async def explain_access(request: Request, user: User) -> Response:
         groups = frozenset(request.query_params.getlist("group"))
         asked = User(id=type(user.id)(subject), name="", groups=groups, role=request.query_params.get("role", "guest"))
     verdict = house.access.explain(asked, Action(text), name)
-    return model_response(_access_info(name, text, asked, verdict))
+    scopes = {held.scope for held in verdict.roles if held.granted}
+    grants = await stored(house.rooms.store.list_grants(scopes)) if scopes else ()
+    return model_response(_access_info(name, text, asked, verdict, grants))
 
 
-def _access_info(name: DocumentName, action: str, user: User, verdict: Verdict) -> AccessInfo:
+def _access_info(name: DocumentName, action: str, user: User, verdict: Verdict, grants: Iterable[Grant]) -> AccessInfo:
+    times = {(one.scope, one.principal): one.at for one in grants}
     roles = [
         HeldRoleInfo(role=held.role)
-        if held.grant is None
+        if held.granted is None
         else HeldRoleInfo(
             role=held.role,
-            scope=held.grant.scope,
-            principal=held.grant.principal,
-            by=held.grant.by,
-            at=held.grant.at,
+            scope=held.scope,
+            principal=held.granted.principal,
+            by=held.granted.by,
+            at=times.get((held.scope, held.granted.principal)),
         )
         for held in verdict.roles
     ]
@@ -110,7 +114,7 @@ async def list_grants(request: Request, user: User) -> Response:
     house, name = house_of(request), name_of(request)
     house.access.require(user, Action.READ, name)
     document = await document_of(house, name)
-    found = [*house.access.grants_in(name), *house.access.grants_in(f"kind:{document.kind}")]
+    found = await stored(house.rooms.store.list_grants([name, f"kind:{document.kind}"]))
     grants = [
         GrantInfo(scope=one.scope, principal=one.principal, role=one.role or "", by=one.by, at=one.at) for one in found
     ]

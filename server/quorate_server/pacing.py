@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from quorate_server.pending import ignore
+
 PROMPT_EDITS = 8
 """So many waiting edits are worth a commit of their own."""
 
@@ -53,6 +55,11 @@ class Pace:
         if self._due is not None:
             self._due.cancel()
             self._due = None
+
+    def stop(self) -> None:
+        """Tick no more, and let go of whom it ticked for."""
+        self.forget()
+        self._tick = ignore
 
     def start(self) -> None:
         """Note that what had gathered is being taken."""

@@ -6,6 +6,11 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
+
+def ignore(*_: object) -> None:
+    """Stand in for a callback of somebody who was let go of."""
+
+
 Awaited = TypeVar("Awaited", bound="asyncio.Future[Any]")
 
 

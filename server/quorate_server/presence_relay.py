@@ -11,6 +11,7 @@ from quorate_protocol.ids import ClientId, UserId
 from quorate_protocol.limits import Limits
 from quorate_protocol.presence import FORGED, Presence
 from quorate_server.metrics import Metrics
+from quorate_server.pending import ignore
 from quorate_server.sessions import Encoder, Session
 
 PRESENCE_WINDOW_SECONDS = 0.05
@@ -41,10 +42,10 @@ class PresenceRelay:
     def __init__(
         self, limits: Limits, metrics: Metrics, broadcast: Broadcast, on_forgery: Callable[[Session], None]
     ) -> None:
-        self._on_forgery = on_forgery
+        self._on_forgery: Callable[[Session], None] = on_forgery
         self._limits = limits
         self._metrics = metrics
-        self._broadcast = broadcast
+        self._broadcast: Broadcast = broadcast
         self._presence: Presence[Session] = Presence(limits)
         self._changed: dict[ClientId, AwarenessEntry] = {}
         self._due: asyncio.TimerHandle | None = None
@@ -95,9 +96,10 @@ class PresenceRelay:
         self._relay_soon(self._presence.expire(time.monotonic()))
 
     def stop(self) -> None:
-        """Relay nothing more."""
+        """Relay nothing more, and let go of the room."""
         if self._due is not None:
             self._due.cancel()
+        self._broadcast = self._on_forgery = ignore
 
     def _relay_soon(self, changed: Iterable[AwarenessEntry]) -> None:
         """Relay in the next tick when idle, else once a window: one frame for all that changed."""

@@ -18,6 +18,7 @@ from quorate_protocol.ids import Sequence as LogPlace
 from quorate_server.batches import Action, Batch, Failure
 from quorate_server.frames import Frames
 from quorate_server.metrics import Metrics
+from quorate_server.pending import ignore
 from quorate_server.sessions import Encoder, Session
 from quorate_storage.journal import Journal
 
@@ -125,6 +126,13 @@ class Relay:
         self._in_flight[-1].then.append(action)
         if otherwise is not None:
             self._in_flight[-1].otherwise.append(otherwise)
+
+    def stop(self) -> None:
+        """Let go of the room, as soon as nothing is in flight that it wants to hear of."""
+        if self._in_flight:
+            self._on_idle = self.stop
+        else:
+            self._on_durable = self._on_lost = self._on_idle = ignore
 
     def _tell(self) -> None:
         """Tell of what has landed, up to each batch that has more to say: that comes before what follows."""

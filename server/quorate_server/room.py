@@ -177,7 +177,9 @@ class Room:
     def close(self) -> None:
         """Free what the room holds. Only when nobody is in it and all of it is durable, or it has ended."""
         self.presence.stop()
-        self._pace.forget()
+        self._pace.stop()
+        self.preparation = NOTHING_TO_PREPARE
+        self.relay.stop()
         self.live.close()
 
     def hand_over(self) -> None:
@@ -197,11 +199,8 @@ class Room:
         elif update == EMPTY_UPDATE:
             self._when_whole(lambda: self.relay.after_commit(lambda: acknowledge(session, 1)))
         elif self._is_full() and not only_deletes(update):
-            self._when_whole(
-                partial(
-                    self._refuse, session, update, str(self.meter.full(self._limits.document_bytes)), is_step2=is_step2
-                )
-            )
+            why = str(self.meter.full(self._limits.document_bytes))
+            self._when_whole(partial(self._refuse, session, update, why, is_step2=is_step2))
         else:
             self._enqueue(Incoming(session.user, update, session, is_step2=is_step2))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -136,8 +136,8 @@ class ActStore(Protocol):
         """Return the answer that a command of this actor and key got."""
         ...
 
-    async def list_grants(self) -> SequenceOf[Grant]:
-        """Return every role that was granted, by scope and principal."""
+    async def list_grants(self, scopes: Collection[str] | None = None) -> SequenceOf[Grant]:
+        """Return every role that was granted, or those in some scopes, by scope and principal."""
         ...
 
     # The audit chain

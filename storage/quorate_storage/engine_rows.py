@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Sequence as SequenceOf
 from typing import Any
 
@@ -173,10 +173,12 @@ def find_reply(connection: Connection, actor: UserId, key: str) -> Reply | None:
     )
 
 
-def list_grants(connection: Connection) -> SequenceOf[Grant]:
-    """Return every role that was granted, by scope and principal."""
+def list_grants(connection: Connection, scopes: Collection[str] | None = None) -> SequenceOf[Grant]:
+    """Return every role that was granted, or those in some scopes, by scope and principal."""
     table = tables.grants
     query = select(table).order_by(table.c.scope, table.c.principal)
+    if scopes is not None:
+        query = query.where(table.c.scope.in_(scopes))
     return [
         Grant(scope=row.scope, principal=row.principal, role=row.role, by=UserId(row.by), at=row.at)
         for row in connection.execute(query)

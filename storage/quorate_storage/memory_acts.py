@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 from functools import singledispatchmethod
@@ -222,9 +222,9 @@ class MemoryActs(ActStore):
         """See `ActStore.find_reply`."""
         return self._replies.get((actor, key))
 
-    async def list_grants(self) -> SequenceOf[Grant]:
+    async def list_grants(self, scopes: Collection[str] | None = None) -> SequenceOf[Grant]:
         """See `ActStore.list_grants`."""
-        return [grant for _, grant in sorted(self._grants.items())]
+        return [grant for (scope, _), grant in sorted(self._grants.items()) if scopes is None or scope in scopes]
 
     async def audit_head(self) -> AuditHead:
         """See `ActStore.audit_head`."""

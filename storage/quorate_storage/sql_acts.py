@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from collections.abc import Sequence as SequenceOf
 from functools import partial
 from typing import TypeVar
@@ -107,9 +107,9 @@ class SqlActs(ActStore):
         """See `ActStore.find_reply`."""
         return await self._database.read(partial(engine_rows.find_reply, actor=actor, key=key))
 
-    async def list_grants(self) -> SequenceOf[Grant]:
+    async def list_grants(self, scopes: Collection[str] | None = None) -> SequenceOf[Grant]:
         """See `ActStore.list_grants`."""
-        return await self._database.read(engine_rows.list_grants)
+        return await self._database.read(partial(engine_rows.list_grants, scopes=scopes))
 
     async def audit_head(self) -> AuditHead:
         """See `ActStore.audit_head`."""

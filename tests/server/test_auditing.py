@@ -119,7 +119,7 @@ async def test_an_engine_creates_an_artifact_of_its_own_once() -> None:
         assert not await server.create_artifact("text/kept")
         async with open_artifact(house.rooms, DocumentName("text/kept")):
             pass
-        assert not house.access.grants_in("text/kept")
+        assert not house.access.granted_in("text/kept")
         [created] = await audit_of(house.rooms, "document.created")
         assert created["actor"]["sub"] == "engine:keeper"
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import weakref
 
 import pytest
 from pycrdt import Doc, Map
@@ -354,6 +356,45 @@ async def test_an_empty_room_is_unloaded_when_it_is_durable() -> None:
         anna.type("text")
         room.leave(anna.session)
         await until(lambda: not len(rooms), "unloaded")
+        again = await open_room(rooms)
+        assert render_json(await again.read()) == {"text": "text"}
+
+
+@pytest.mark.parametrize("name", ["text/a", PLAIN])
+async def test_an_unloaded_document_is_freed_without_the_garbage_collector(name: str) -> None:
+    """It may be ten megabytes, and the collector of Python comes to old objects after minutes or never."""
+    async with open_rooms(idle_room_seconds=0.01) as rooms:
+        room = await open_room(rooms, name)
+        anna = Guest(room, "anna")
+        anna.type("text")
+        room.leave(anna.session)
+        live, closed = weakref.ref(room.live), weakref.ref(room)
+        del anna.room, room  # it is a circle itself
+        gc.disable()
+        try:
+            await until(lambda: not len(rooms), "unloaded")
+            await until(lambda: closed() is None and live() is None, "freed")
+        finally:
+            gc.enable()
+
+
+async def test_a_room_that_ends_with_a_commit_under_way_is_freed_after_it() -> None:
+    store = HeldStore()
+    async with open_rooms(store) as rooms:
+        room = await open_room(rooms)
+        anna = Guest(room, "anna")
+        store.hold()
+        anna.type("text")
+        await until(lambda: store.is_waiting, "the commit began")
+        room.end(Unavailable("closed by hand"))
+        ended = weakref.ref(room)
+        del anna.room, room  # it is a circle itself
+        gc.disable()
+        try:
+            store.release()
+            await until(lambda: ended() is None, "freed")
+        finally:
+            gc.enable()
         again = await open_room(rooms)
         assert render_json(await again.read()) == {"text": "text"}
 

@@ -101,7 +101,7 @@ async def test_20000_rooms_leave_no_memory_behind(tmp_path: Path) -> None:
             sizes.append(rss(server))
         growth = sizes[-1] - sizes[4]
         print("resident MiB:", [size // MIB for size in sizes])  # noqa: T201
-        assert growth < 8 * MIB, f"{growth / MIB:.1f} MiB in 15,000 rooms"
+        assert growth < 4 * MIB, f"{growth / MIB:.1f} MiB in 15,000 rooms"
 
 
 async def test_1000_rooms_leave_no_memory_behind(tmp_path: Path) -> None:

@@ -257,6 +257,7 @@ class ActContract:
         await committed(store, first, other)
         await committed(store, more)
         assert await store.list_grants() == [more, other]
+        assert await store.list_grants(["kind:text", "text/none"]) == [other]
         await committed(store, replace(more, role=None))
         assert await store.list_grants() == [other]
 

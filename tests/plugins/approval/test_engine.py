@@ -439,7 +439,7 @@ async def test_a_low_risk_grant_is_approved_and_given_by_the_policy() -> None:
         answer = await ask(house, "submit", user="rita", artifact=REQUEST)
         assert (answer["state"], answer["resolved_by"]) == ("fulfilled", "policy:1")
         assert [
-            grant.role for grant in house.access.grants_in(DocumentName(SUBJECT)) if grant.principal == "user:ben"
+            grant.role for grant in house.access.granted_in(DocumentName(SUBJECT)) if grant.principal == "user:ben"
         ] == ["viewer"]
         request = await request_of(house)
         assert request.is_automatic
@@ -478,7 +478,7 @@ async def test_a_grant_ends_when_it_was_to_end_and_when_it_is_revoked(clock: Clo
         clock.now += 3601
         await reconciled(house)
         assert (await state_of(house), await state_of(house, "approval/two")) == ("lapsed", "revoked")
-        ours = [g for g in house.access.grants_in(DocumentName(SUBJECT)) if g.principal in {"user:one", "user:two"}]
+        ours = [g for g in house.access.granted_in(DocumentName(SUBJECT)) if g.principal in {"user:one", "user:two"}]
         assert not ours
         await assert_replays(house)
 
@@ -497,11 +497,11 @@ async def test_what_two_requests_gave_stays_until_both_are_over(clock: Clock) ->
         clock.now += 3601
         await reconciled(house)
         assert await state_of(house) == "lapsed"
-        assert [g.role for g in house.access.grants_in(DocumentName(SUBJECT)) if g.principal == "user:ann"] == [
+        assert [g.role for g in house.access.granted_in(DocumentName(SUBJECT)) if g.principal == "user:ann"] == [
             "viewer"
         ]
         await ask(house, "revoke", artifact="approval/two", reason="no")
-        assert not [g for g in house.access.grants_in(DocumentName(SUBJECT)) if g.principal == "user:ann"]
+        assert not [g for g in house.access.granted_in(DocumentName(SUBJECT)) if g.principal == "user:ann"]
         await assert_replays(house)
 
 
@@ -599,7 +599,9 @@ async def test_law_a_request_gives_only_what_one_could_have_asked_for(edit: dict
         await write(house, **edit)
         answer = await decide(house, "sam", content_hash=await hash_of(house))
         assert answer["request"]["state"] == "fulfilment_failed"
-        held = [grant for scope in ("kind:text", "*", SUBJECT) for grant in house.access.grants_in(DocumentName(scope))]
+        held = [
+            grant for scope in ("kind:text", "*", SUBJECT) for grant in house.access.granted_in(DocumentName(scope))
+        ]
         assert {grant.principal for grant in held} <= {"user:max"}
         await assert_replays(house)
 

@@ -7,7 +7,7 @@ that the folded state rebuilds the same document before anything is dropped.
 from __future__ import annotations
 
 import asyncio
-import functools
+import enum
 import hashlib
 import itertools
 import json
@@ -16,17 +16,22 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
 from typing import ParamSpec, TypeVar
 
+from quorate_protocol.ids import DocumentId
 from quorate_protocol.limits import DEFAULT_LIMITS
 from quorate_protocol.state_vectors import decode_state_vector
 from quorate_protocol.updates import decode_update, update_ends
+from quorate_server import attribution
 from quorate_server.children import begin, put_in_background
 from quorate_server.documents import LiveDocument
 from quorate_server.errors import EngineError
 from quorate_server.plain_views import render_json
-from quorate_storage.stores import StoredState
+from quorate_storage.compaction import Folded, fold_and_verify
+from quorate_storage.stores import LogReader, Store, StoredLog
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,7 +45,7 @@ class FoldedState:
     waiting: tuple[bytes, ...] = ()
 
 
-def pieces(stored: StoredState) -> Iterator[bytes]:
+def pieces(stored: StoredLog) -> Iterator[bytes]:
     """Yield the updates that rebuild a document, in order."""
     if stored.snapshot is not None:
         yield stored.snapshot.state
@@ -49,7 +54,7 @@ def pieces(stored: StoredState) -> Iterator[bytes]:
         yield entry.update
 
 
-def load(stored: StoredState, *, nesting_levels: int = DEFAULT_LIMITS.nesting_levels) -> LiveDocument:
+def load(stored: StoredLog, *, nesting_levels: int = DEFAULT_LIMITS.nesting_levels) -> LiveDocument:
     """Build a document from what is stored of it.
 
     Raises:
@@ -109,28 +114,104 @@ def state_hash(state: bytes) -> str:
     return hashlib.sha256(f"{view}{sorted(ends.items())}{deletions}".encode()).hexdigest()
 
 
+def fold_stored(stored: StoredLog) -> Folded | None:
+    """Return what a log folds into, proved equal, and who wrote what; None when there is nothing to fold.
+
+    Raises:
+        EngineError: an update cannot be applied.
+        CompactionRefused: it did not prove equal.
+    """
+    return fold_and_verify(stored, fold=_fold_stored, verify=_verify_stored)
+
+
+def fold_read(read: LogReader, document: DocumentId) -> Folded | None:
+    """Read a log and fold it as `fold_stored` does."""
+    return fold_stored(read(document))
+
+
+def _fold_stored(stored: StoredLog) -> Folded:
+    folded = fold(list(pieces(stored)))
+    return Folded(
+        through=stored.tail[-1].sequence,
+        state=folded.state,
+        waiting=folded.waiting,
+        attributions=attribution.pack(stored.tail),
+    )
+
+
+def _verify_stored(stored: StoredLog, folded: Folded) -> bool:
+    return verify(list(pieces(stored)), FoldedState(state=folded.state, waiting=folded.waiting))
+
+
+class Priority(enum.Enum):
+    """How much of a core a child gets, beside a server that needs all of it."""
+
+    WAITED_FOR = "a tenth"
+    IDLE = "what is left"
+    OVERDUE = "a tenth, after it waited too long for what is left"
+
+
+class _Child:
+    """One process that does one thing after the other."""
+
+    def __init__(self, priority: Priority) -> None:
+        # One worker each: the other cores are for the living.
+        self._pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=begin)
+        self._processes: set[BaseProcess] = set()
+        self._priority = priority
+
+    async def run(self, call: Callable[[], R]) -> R:
+        others = set(active_children())
+        running = asyncio.get_running_loop().run_in_executor(self._pool, call)
+        if not self._processes:
+            self._processes = set(active_children()) - others
+            if self._priority is Priority.IDLE:
+                for process in self._processes:
+                    put_in_background(process)
+        return await running
+
+    def kill(self) -> None:
+        for process in self._processes:
+            process.kill()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
 class Folder:
     """Folds in a child process when a document is large, so that the event loop does not stall.
 
-    The engine holds the interpreter's lock while it applies an update: a thread would not help.
+    The engine holds the interpreter's lock while it applies an update: a thread would not help. Folding gets what
+    the server leaves of its core; where that is nothing for so many seconds, it starts again and competes for it,
+    since a log must not grow for ever.
     """
 
-    def __init__(self, *, inline_bytes: int = 64 * 1024) -> None:
+    def __init__(self, *, inline_bytes: int = 64 * 1024, patience_seconds: float = 30.0) -> None:
         self._inline_bytes = inline_bytes
-        self._pools: dict[bool, ProcessPoolExecutor] = {}
-        """The child for work in the background, and the one for what somebody waits for."""
+        self._patience_seconds = patience_seconds
+        self._children: dict[Priority, _Child] = {}
 
-    async def fold(self, updates: Sequence[bytes]) -> FoldedState:
-        """Fold updates; see `fold`.
+    async def fold(self, store: Store, document: DocumentId, size_bytes: int) -> Folded | None:
+        """Fold a document's log where about so many bytes are stored; see `fold_stored`.
 
-        Raises:
-            EngineError: an update cannot be applied.
+        A child reads a large log itself, where the store lets it.
         """
-        return await self.run_in_background(updates, fold, list(updates))
+        read = store.log_reader()
+        if read is not None and size_bytes > self._inline_bytes:
+            return await self._fold(partial(fold_read, read, document))
+        stored = await store.load(document)
+        if sum(map(len, pieces(stored))) <= self._inline_bytes:
+            return fold_stored(stored)
+        return await self._fold(partial(fold_stored, stored))
 
-    async def verify(self, updates: Sequence[bytes], folded: FoldedState) -> bool:
-        """Verify what was folded; see `verify`."""
-        return await self.run_in_background(updates, verify, list(updates), folded)
+    async def _fold(self, call: Callable[[], Folded | None]) -> Folded | None:
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                return await self._run(call, Priority.IDLE)
+        except TimeoutError:
+            self._children.pop(Priority.IDLE).kill()
+            return await self._run(call, Priority.OVERDUE)
 
     async def view(self, state: bytes) -> dict[str, object]:
         """Return the JSON view of a state; see `render_json`."""
@@ -138,34 +219,21 @@ class Folder:
 
     async def run(self, updates: Sequence[bytes], work: Callable[P, R], *args: P.args, **more: P.kwargs) -> R:
         """Run work that somebody waits for on updates here when they are small, else in a child process."""
-        return await self._run(updates, functools.partial(work, *args, **more), in_background=False)
-
-    async def run_in_background(
-        self, updates: Sequence[bytes], work: Callable[P, R], *args: P.args, **more: P.kwargs
-    ) -> R:
-        """Run work as `run` does, but nobody waits for it: it gets what the server leaves of its core."""
-        return await self._run(updates, functools.partial(work, *args, **more), in_background=True)
-
-    async def _run(self, updates: Sequence[bytes], call: Callable[[], R], *, in_background: bool) -> R:
         if sum(map(len, updates)) <= self._inline_bytes:
-            return call()
-        others = set(active_children())
-        if in_background not in self._pools:
-            # One worker each: the other cores are for the living.
-            context = get_context("spawn")
-            self._pools[in_background] = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=begin)
+            return work(*args, **more)
+        return await self._run(partial(work, *args, **more), Priority.WAITED_FOR)
+
+    async def _run(self, call: Callable[[], R], priority: Priority) -> R:
+        if priority not in self._children:
+            self._children[priority] = _Child(priority)
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._pools[in_background], call)
-            if in_background:
-                for child in set(active_children()) - others:
-                    put_in_background(child)
-            return await running
+            return await self._children[priority].run(call)
         except BrokenProcessPool as error:
-            self._pools.pop(in_background, None)  # the next one gets a new child
+            self._children.pop(priority, None)  # the next one gets a new child
             raise EngineError("the folding process died") from error
 
     def close(self) -> None:
         """End the child processes, if there are any."""
-        while self._pools:
-            _, pool = self._pools.popitem()
-            pool.shutdown(wait=True, cancel_futures=True)
+        while self._children:
+            _, child = self._children.popitem()
+            child.close()

@@ -26,7 +26,7 @@ from quorate_server.errors import (
     EngineError,
     Unavailable,
 )
-from quorate_server.folding import FoldedState, Folder, load, pieces
+from quorate_server.folding import Folder, load
 from quorate_server.guards import Guard
 from quorate_server.hashing import Pieces, pieces_of
 from quorate_server.kinds import artifact_of, check_name, find_kind, is_record, kind_of, record_name, view_named
@@ -369,25 +369,18 @@ class Rooms:
     async def _compact(self, room: Room) -> None:
         before = room.meter.log_size
 
-        async def fold(stored: StoredState) -> Folded:
-            folded = await self._folder.fold(list(pieces(stored)))
-            room.meter.snapshot_bytes = len(folded.state)
-            updates = [entry.update for entry in stored.tail]
-            kept = await self._folder.run_in_background(updates, attribution.pack, stored.tail)
-            return Folded(state=folded.state, waiting=folded.waiting, attributions=kept)
+        async def fold() -> Folded | None:
+            folded = await self._folder.fold(self.store, room.document.id, before.bytes + before.snapshot_bytes)
+            if folded is not None:
+                room.meter.snapshot_bytes = len(folded.state)
+            return folded
 
         outcome = "folded"
         try:
             async with self._compaction_turn:
                 await self.journal.flush()  # a batch that is being retried must find its rows
-                await compact(
-                    self.store,
-                    room.document.id,
-                    self._leases.current(),
-                    fold=fold,
-                    verify=self._verify,
-                    at=time.time(),
-                )
+                lease = self._leases.current()
+                await compact(self.store, room.document.id, lease, fold=fold, at=time.time())
         except CompactionRefused:
             outcome = "refused"
             log.exception("compaction.refused", extra={"document": room.name})
@@ -400,10 +393,6 @@ class Rooms:
         self.metrics.compactions.labels(outcome).inc()
         # What failed is tried again only after as much more log.
         room.meter.folded(before)
-
-    async def _verify(self, stored: StoredState, folded: Folded) -> bool:
-        state = FoldedState(state=folded.state, waiting=folded.waiting)
-        return await self._folder.verify(list(pieces(stored)), state)
 
     async def view(self, name: DocumentName, state: bytes) -> dict[str, object]:
         """Return the JSON view of a document's state, made elsewhere when it is large."""

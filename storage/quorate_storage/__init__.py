@@ -33,7 +33,7 @@ from quorate_storage.acts import (
     Writer,
     new_act_id,
 )
-from quorate_storage.compaction import CompactionRule, Fold, Folded, Verify, compact
+from quorate_storage.compaction import CompactionRule, Fold, Folded, Verify, compact, fold_and_verify
 from quorate_storage.errors import (
     CompactionRefused,
     DocumentExists,
@@ -66,6 +66,7 @@ from quorate_storage.stores import (
     Revocation,
     Snapshot,
     Store,
+    StoredLog,
     StoredState,
     Version,
 )
@@ -134,6 +135,7 @@ __all__ = [
     "StorageError",
     "StorageUnavailable",
     "Store",
+    "StoredLog",
     "StoredState",
     "Unannounced",
     "ValueRefused",
@@ -142,6 +144,7 @@ __all__ = [
     "WakeUp",
     "Writer",
     "compact",
+    "fold_and_verify",
     "new_act_id",
 ]
 

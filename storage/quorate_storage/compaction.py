@@ -1,9 +1,9 @@
 """When and how a log becomes a snapshot.
 
 Storage knows no CRDT: folding a log into a state, and proving that the state equals the log, are
-handed in as functions. What is here is the rule and the order of steps: load, fold, verify, and
-only then drop, in one transaction that checks the lease again. What is appended in between stays in
-the log.
+handed in as functions. What is here is the rule and the order of steps: read, fold, verify, in
+whatever process, and only then drop, in one transaction that checks the lease again. What is
+appended in between stays in the log.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from quorate_protocol.ids import DocumentId
+from quorate_protocol.ids import DocumentId, Sequence
 from quorate_storage.act_stores import Attribution
 from quorate_storage.errors import CompactionRefused
-from quorate_storage.stores import Lease, LogSize, Snapshot, Store, StoredState
+from quorate_storage.stores import Lease, LogSize, Snapshot, Store, StoredLog
 
 log = logging.getLogger("quorate.storage")
 
@@ -46,41 +46,56 @@ class CompactionRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
-    """What a log was folded into: one state, the updates that still wait for others, and who wrote what."""
+    """What a log was folded into: one state, the updates that still wait for others, and who wrote what.
 
+    It stands for the log up to the update `through`.
+    """
+
+    through: Sequence
     state: bytes
     waiting: tuple[bytes, ...] = ()
     attributions: tuple[Attribution, ...] = ()
 
 
-Fold = Callable[[StoredState], Awaitable[Folded]]
-"""Turns a snapshot and its tail into one state. May raise: then nothing is changed."""
+Fold = Callable[[StoredLog], Folded]
+"""Turns a snapshot and a tail that is not empty into one state. May raise: then nothing is changed."""
 
-Verify = Callable[[StoredState, Folded], Awaitable[bool]]
+Verify = Callable[[StoredLog, Folded], bool]
 """Proves, from the bytes alone, that what was folded equals what it was folded from."""
 
 
-async def compact(store: Store, document: DocumentId, lease: Lease, *, fold: Fold, verify: Verify, at: float) -> int:
-    """Fold a document's log into a snapshot and drop what it covers.
+def fold_and_verify(stored: StoredLog, *, fold: Fold, verify: Verify) -> Folded | None:
+    """Return what a log folds into, proved equal; None when there is nothing to fold.
+
+    Raises:
+        CompactionRefused: it did not prove equal.
+    """
+    if not stored.tail:
+        return None
+    folded = fold(stored)
+    if not verify(stored, folded):
+        raise CompactionRefused(stored.tail[-1].document, folded.through)
+    return folded
+
+
+async def compact(
+    store: Store, document: DocumentId, lease: Lease, *, fold: Callable[[], Awaitable[Folded | None]], at: float
+) -> int:
+    """Replace a document's log by the snapshot that `fold` made of it and proved equal.
 
     Returns:
         How many updates were dropped; 0 when there was nothing to fold.
 
     Raises:
-        CompactionRefused: the snapshot did not prove equal to the log, which was left as it is.
         DocumentMissing: there is no such document.
         LeaseLost: somebody else owns the document; nothing was changed.
         StorageUnavailable: it is compacted or not, in either case whole; trying again is safe.
+        Exception: `fold` raised it, `CompactionRefused` for one; the log is as it was.
     """
-    stored = await store.load(document)
-    if not stored.tail:
+    folded = await fold()
+    if folded is None:
         return 0
-    through = stored.tail[-1].sequence
-    folded = await fold(stored)
-    if not await verify(stored, folded):
-        log.error("compaction.refused", extra={"document": document, "through": through})
-        raise CompactionRefused(document, through)
-    snapshot = Snapshot(document=document, through=through, state=folded.state, waiting=folded.waiting, at=at)
+    snapshot = Snapshot(document=document, through=folded.through, state=folded.state, waiting=folded.waiting, at=at)
     dropped = await store.replace_tail(snapshot, lease=lease, attributions=folded.attributions)
     log.info(
         "compaction.done",

@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from quorate_storage.batches import Batch
 from quorate_storage.errors import StorageUnavailable, ValueRefused
-from quorate_storage.stores import Lease
+from quorate_storage.stores import Lease, LogReader
 
 Result = TypeVar("Result")
 
@@ -99,6 +99,10 @@ class Database(ABC):
         """
         del batch, lease, answer
         return False
+
+    def log_reader(self) -> LogReader | None:
+        """See `Store.log_reader`."""
+        return None
 
     async def close(self) -> None:
         """Disconnect, after what is still running."""

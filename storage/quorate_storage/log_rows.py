@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -15,10 +13,9 @@ from quorate_storage.catalogue_rows import read_document
 from quorate_storage.engine_rows import read_writers
 from quorate_storage.errors import DocumentMissing, SequenceConflict
 from quorate_storage.lease_rows import check_lease
+from quorate_storage.packing import pack, unpack
 from quorate_storage.stores import Lease, LogEntry, LogSize, Snapshot, StoredState
 from quorate_storage.tables import AnyRow, attributions, snapshots, updates
-
-_LENGTH = struct.Struct(">I")
 
 _APPEND = insert(updates)
 _TAIL = (
@@ -116,23 +113,6 @@ def columns(entry: LogEntry) -> dict[str, int | float | str | bytes]:
         "author": entry.author,
         "at": entry.at,
     }
-
-
-def pack(parts: Iterable[bytes]) -> bytes:
-    """Write byte strings one after the other, each after its length."""
-    return b"".join(_LENGTH.pack(len(part)) + part for part in parts)
-
-
-def unpack(packed: bytes) -> tuple[bytes, ...]:
-    """Read what `pack` wrote."""
-    parts: list[bytes] = []
-    place = 0
-    while place < len(packed):
-        (length,) = _LENGTH.unpack_from(packed, place)
-        place += _LENGTH.size
-        parts.append(packed[place : place + length])
-        place += length
-    return tuple(parts)
 
 
 def _end_of(connection: Connection, head: Head) -> Sequence:

@@ -39,6 +39,7 @@ from quorate_storage.stores import (
     Document,
     Lease,
     LogEntry,
+    LogReader,
     LogSize,
     Revocation,
     Snapshot,
@@ -145,6 +146,10 @@ class SqlStore(SqlActs, Store):
     async def load(self, document: DocumentId) -> StoredState:
         """See `Store.load`."""
         return await self._database.read(partial(log_rows.load, document=document))
+
+    def log_reader(self) -> LogReader | None:
+        """See `Store.log_reader`."""
+        return self._database.log_reader()
 
     async def read_log(self, document: DocumentId, *, after: Sequence, limit: int = 1000) -> SequenceOf[LogEntry]:
         """See `Store.read_log`."""

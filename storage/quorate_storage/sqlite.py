@@ -21,8 +21,9 @@ from quorate_storage.bounded_calls import BoundedCall
 from quorate_storage.catalogue_rows import last_sequence
 from quorate_storage.databases import Database, SqlSettings, name_failure
 from quorate_storage.sqlite_connections import SqliteConnection
-from quorate_storage.stores import Lease
-from quorate_storage.tables import documents, leases, updates
+from quorate_storage.sqlite_log import SqliteLog
+from quorate_storage.stores import Lease, LogReader
+from quorate_storage.tables import documents, leases, snapshots, updates
 
 Result = TypeVar("Result")
 
@@ -37,6 +38,16 @@ def _compiled(statement: ClauseElement) -> str:
 TOKEN = _compiled(select(leases.c.token).where(leases.c.scope == bindparam("scope")))
 END = _compiled(select(documents.c.deleted_at, last_sequence).where(documents.c.id == bindparam("id")))
 APPEND = _compiled(insert(updates))
+SNAPSHOT = _compiled(
+    select(snapshots.c.through, snapshots.c.state, snapshots.c.waiting, snapshots.c.at).where(
+        snapshots.c.document_id == bindparam("document")
+    )
+)
+TAIL = _compiled(
+    select(updates.c.sequence, updates.c.update, updates.c.author, updates.c.at)
+    .where(updates.c.document_id == bindparam("document"), updates.c.sequence > bindparam("after"))
+    .order_by(updates.c.sequence)
+)
 ENTRY = ("document_id", "sequence", "update", "author", "at")
 APPEND_ONE = _compiled(
     insert(updates).from_select(
@@ -77,6 +88,11 @@ class SqliteDatabase(Database):
             await self._idle.pop().close()
         if self._writer is not None:
             await self._drop(self._writer)
+
+    def log_reader(self) -> LogReader | None:
+        """See `Store.log_reader`."""
+        places, options = SQLiteDialect_pysqlite().create_connect_args(self._url)
+        return SqliteLog(path=places[0], options=options, snapshot=SNAPSHOT, tail=TAIL)
 
     def start_append(self, batch: Batch, lease: Lease, answer: Callable[[bool | Exception], None]) -> bool:
         """Begin an append on the writer's thread, unless somebody else has the turn; see `Database.start_append`.

@@ -66,16 +66,23 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredState:
-    """All that is needed to rebuild a document: apply `snapshot`, then `tail` in order.
+class StoredLog:
+    """What a document's content is rebuilt from: apply `snapshot`, then `tail` in order."""
 
-    `writers` says whose each client id is that has written in it.
-    """
-
-    document: Document
     snapshot: Snapshot | None
     tail: tuple[LogEntry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredState(StoredLog):
+    """All that is needed to rebuild a document. `writers` says whose each client id is that has written in it."""
+
+    document: Document
     writers: Mapping[ClientId, UserId] = field(default_factory=dict[ClientId, UserId])
+
+
+LogReader = Callable[[DocumentId], StoredLog]
+"""Reads what a document is rebuilt from, in whatever process: it can be pickled. Raises `StorageUnavailable`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +238,10 @@ class Store(ActStore, Protocol):
             DocumentMissing: no such document. A tombstone can be loaded.
         """
         ...
+
+    def log_reader(self) -> LogReader | None:
+        """Return how another process reads what documents are rebuilt from, None when this one has to."""
+        return None
 
     async def read_log(self, document: DocumentId, *, after: Sequence, limit: int = 1000) -> SequenceOf[LogEntry]:
         """Return updates still in the log with a sequence beyond `after`, oldest first."""

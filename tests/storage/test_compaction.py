@@ -5,27 +5,37 @@ from __future__ import annotations
 import pytest
 
 from quorate_protocol.ids import DocumentId
-from quorate_storage.compaction import CompactionRule, Folded, compact
+from quorate_storage.compaction import CompactionRule, Fold, Folded, compact, fold_and_verify
 from quorate_storage.errors import CompactionRefused, LeaseLost
 from quorate_storage.memory import MemoryStore
-from quorate_storage.stores import LogSize, StoredState
+from quorate_storage.stores import Lease, LogSize, Store, StoredLog
 from quorate_storage.testing.building import START, entries, entry, written
 
 RULE = CompactionRule(tail_entries=100, tail_bytes=1000, tail_ratio=0.5, idle_seconds=60, idle_entries=10)
 
 
-async def fold(stored: StoredState) -> Folded:
+def fold(stored: StoredLog) -> Folded:
     """Fold as a CRDT would whose state is the list of its updates; those with "wait" wait."""
     before = [] if stored.snapshot is None else [stored.snapshot.state]
     updates = [one.update for one in stored.tail]
     return Folded(
+        through=stored.tail[-1].sequence,
         state=b",".join(before + [one for one in updates if b"wait" not in one]),
         waiting=tuple(one for one in updates if b"wait" in one),
     )
 
 
-async def verify(stored: StoredState, folded: Folded) -> bool:
-    return await fold(stored) == folded
+def verify(stored: StoredLog, folded: Folded) -> bool:
+    return fold(stored) == folded
+
+
+async def compacted(store: Store, document: DocumentId, lease: Lease, fold: Fold = fold) -> int:
+    """Compact as a server does that reads the log itself."""
+
+    async def fold_here() -> Folded | None:
+        return fold_and_verify(await store.load(document), fold=fold, verify=verify)
+
+    return await compact(store, document, lease, fold=fold_here, at=START)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +71,7 @@ async def test_a_log_becomes_a_snapshot() -> None:
     async with written(store, 2) as (lease, document):
         await store.append([entry(document.id, 3, b"wait 3")], lease=lease)
 
-        dropped = await compact(store, document.id, lease, fold=fold, verify=verify, at=START)
+        dropped = await compacted(store, document.id, lease)
 
         assert dropped == 3
         stored = await store.load(document.id)
@@ -75,22 +85,22 @@ async def test_an_empty_log_is_left_alone() -> None:
     """Without a tail there is nothing to fold."""
     store = MemoryStore()
     async with written(store, 0) as (lease, document):
-        assert await compact(store, document.id, lease, fold=fold, verify=verify, at=START) == 0
+        assert await compacted(store, document.id, lease) == 0
         assert (await store.load(document.id)).snapshot is None
 
 
 async def test_without_proof_nothing_is_dropped() -> None:
     """A state that does not prove equal to its log replaces nothing."""
 
-    async def forget(stored: StoredState) -> Folded:
-        return Folded(state=stored.tail[0].update)
+    def forget(stored: StoredLog) -> Folded:
+        return Folded(through=stored.tail[-1].sequence, state=stored.tail[0].update)
 
     store = MemoryStore()
     async with written(store, 3) as (lease, document):
         before = await store.load(document.id)
 
         with pytest.raises(CompactionRefused) as caught:
-            await compact(store, document.id, lease, fold=forget, verify=verify, at=START)
+            await compacted(store, document.id, lease, forget)
 
         assert (caught.value.document, caught.value.through) == (document.id, 3)
         assert await store.load(document.id) == before
@@ -99,7 +109,7 @@ async def test_without_proof_nothing_is_dropped() -> None:
 async def test_a_fold_that_fails_changes_nothing() -> None:
     """An error of the fold passes through, and the log stays."""
 
-    async def broken(_stored: StoredState) -> Folded:
+    def broken(_stored: StoredLog) -> Folded:
         raise ZeroDivisionError
 
     store = MemoryStore()
@@ -107,7 +117,7 @@ async def test_a_fold_that_fails_changes_nothing() -> None:
         before = await store.load(document.id)
 
         with pytest.raises(ZeroDivisionError):
-            await compact(store, document.id, lease, fold=broken, verify=verify, at=START)
+            await compacted(store, document.id, lease, broken)
 
         assert await store.load(document.id) == before
 
@@ -117,11 +127,12 @@ async def test_what_is_appended_meanwhile_stays() -> None:
     store = MemoryStore()
     async with written(store, 3) as (lease, document):
 
-        async def slow(stored: StoredState) -> Folded:
+        async def slow() -> Folded:
+            folded = fold(await store.load(document.id))
             await store.append(entries(document.id, 4, 5), lease=lease)
-            return await fold(stored)
+            return folded
 
-        dropped = await compact(store, document.id, lease, fold=slow, verify=verify, at=START)
+        dropped = await compact(store, document.id, lease, fold=slow, at=START)
 
         assert dropped == 3
         assert (await store.load(document.id)).tail == tuple(entries(document.id, 4, 5))
@@ -132,11 +143,11 @@ async def test_a_former_owner_compacts_nothing() -> None:
     store = MemoryStore()
     async with written(store, 3) as (lease, document):
 
-        async def slow(stored: StoredState) -> Folded:
+        async def slow() -> Folded:
             await store.acquire_lease("all", holder="two", seconds=1, at=START + 1000)
-            return await fold(stored)
+            return fold(await store.load(document.id))
 
         with pytest.raises(LeaseLost):
-            await compact(store, document.id, lease, fold=slow, verify=verify, at=START)
+            await compact(store, document.id, lease, fold=slow, at=START)
 
         assert (await store.load(document.id)).snapshot is None

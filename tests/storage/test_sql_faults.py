@@ -491,3 +491,12 @@ def postgres_of(store: SqlStore) -> PostgresDatabase:
     database = store._database
     assert isinstance(database, PostgresDatabase)
     return database
+
+
+async def test_a_file_that_another_process_cannot_read_is_named_unavailable(tmp_path: Path) -> None:
+    async with SqlStore(f"sqlite:///{tmp_path / 'a.db'}") as store:
+        read = store.log_reader()
+        assert read is not None
+    (tmp_path / "a.db").write_bytes(b"no database at all, but long enough to be looked at as one" * 100)
+    with pytest.raises(StorageUnavailable, match="not a database"):
+        await asyncio.to_thread(read, DocumentId(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from quorate_protocol.ids import DocumentId, Sequence, UserId
 from quorate_storage.acts import Act
 from quorate_storage.errors import DocumentMissing, SequenceConflict
-from quorate_storage.stores import Document, Lease, LogEntry, Store
+from quorate_storage.stores import Document, Lease, LogEntry, Store, StoredLog
 from quorate_storage.testing.building import (
     START,
     aside,
@@ -189,6 +190,22 @@ class LogContract:
             assert stored.snapshot == taken
             assert stored.tail == tuple(entries(document.id, 4, 5))
             assert dropped == len(entries(document.id, 1, 3))
+
+    async def test_another_process_reads_the_same_if_it_can(self, store: Store) -> None:
+        """What it is handed can be pickled, and finds what `load` finds; of no document it finds nothing."""
+        read = store.log_reader()
+        if read is None:  # this store is read by its own process only
+            return
+        read = pickle.loads(pickle.dumps(read))  # noqa: S301 - our own
+        async with written(store, 5) as (lease, document):
+            before = await asyncio.to_thread(read, document.id)
+            await store.replace_tail(snapshot(document.id, 3, waiting=(b"first", b"", EVERY_BYTE)), lease=lease)
+            after = await asyncio.to_thread(read, document.id)
+            stored = await store.load(document.id)
+
+        assert (before.snapshot, before.tail) == (None, tuple(entries(document.id, 1, 5)))
+        assert (after.snapshot, after.tail) == (stored.snapshot, stored.tail)
+        assert read(DocumentId(999)) == StoredLog(snapshot=None, tail=())
 
     async def test_a_log_goes_on_after_a_snapshot_of_all(self, store: Store) -> None:
         """With every update dropped, the next one still gets the next place and no other."""

@@ -172,12 +172,18 @@ class Relay:
             action()
 
     def _relay(self, relays: Sequence[bytes], counts: dict[Session, int]) -> None:
-        """Write updates to every session, and to their authors what is due to them in the same write."""
+        """Write updates to every session, last to their authors, with what is due to them in the same write.
+
+        A program that writes as fast as it can goes on when it hears; told first, it would keep waiting what it
+        writes next for as long as telling all others takes.
+        """
         for encoder, group in tuple(self._groups.items()):
             frames, saved = Frames([encoder.update(update) for update in relays]), encoder.saved(saved=True)
-            for session in tuple(group):
-                count = 0 if saved is None else counts.pop(session, 0)
-                session.channel.write(frames if saved is None or not count else frames.followed_by(saved, count))
+            authors = group & counts.keys()
+            for session in group - authors:
+                session.channel.write(frames)
+            for session in authors:
+                session.channel.write(frames if saved is None else frames.followed_by(saved, counts.pop(session)))
 
 
 def acknowledge(session: Session, count: int) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import URL, Connection, bindparam, insert, select
@@ -91,8 +92,10 @@ class SqliteDatabase(Database):
 
     def log_reader(self) -> LogReader | None:
         """See `Store.log_reader`."""
-        places, options = SQLiteDialect_pysqlite().create_connect_args(self._url)
-        return SqliteLog(path=places[0], options=options, snapshot=SNAPSHOT, tail=TAIL)
+        [place], options = SQLiteDialect_pysqlite().create_connect_args(self._url)
+        if not options.get("uri"):
+            place = f"{Path(place).absolute().as_uri()}?mode=rw"  # whoever reads a log makes no new file
+        return SqliteLog(place=place, options={**options, "uri": True}, snapshot=SNAPSHOT, tail=TAIL)
 
     def start_append(self, batch: Batch, lease: Lease, answer: Callable[[bool | Exception], None]) -> bool:
         """Begin an append on the writer's thread, unless somebody else has the turn; see `Database.start_append`.

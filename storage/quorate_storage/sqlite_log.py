@@ -20,13 +20,13 @@ from quorate_storage.stores import LogEntry, Snapshot, StoredLog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqliteLog:
-    """Can be pickled. `path` and `options` are those of `sqlite3.connect`.
+    """Can be pickled. `place` and `options` are those of `sqlite3.connect`.
 
     `snapshot` selects (through, state, waiting, at) of a document, `tail` (sequence, update, author, at) of the
     updates of a document beyond a place, oldest first.
     """
 
-    path: str
+    place: str
     options: Mapping[str, Any]
     snapshot: str
     tail: str
@@ -38,7 +38,7 @@ class SqliteLog:
             StorageUnavailable: the file cannot be read.
         """
         try:
-            with closing(sqlite3.connect(self.path, isolation_level=None, **self.options)) as connection:
+            with closing(sqlite3.connect(self.place, isolation_level=None, **self.options)) as connection:
                 connection.execute("PRAGMA query_only=ON")
                 connection.execute("BEGIN")
                 return self._read(connection, document)

@@ -500,3 +500,7 @@ async def test_a_file_that_another_process_cannot_read_is_named_unavailable(tmp_
     (tmp_path / "a.db").write_bytes(b"no database at all, but long enough to be looked at as one" * 100)
     with pytest.raises(StorageUnavailable, match="not a database"):
         await asyncio.to_thread(read, DocumentId(1))
+    (tmp_path / "a.db").unlink()
+    with pytest.raises(StorageUnavailable, match="unable to open"):
+        await asyncio.to_thread(read, DocumentId(1))
+    assert not (tmp_path / "a.db").exists()

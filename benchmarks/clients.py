@@ -67,7 +67,11 @@ class Client:
             self.send_raw(waiting)
 
     def take(self, data: bytes, at: float) -> None:
-        """Keep what has come."""
+        """Keep what has come.
+
+        Nobody looks for a ping in the middle of a load, so a load must be over before a server that asks every 30 s
+        has asked twice.
+        """
         if not data:
             self.is_lost = True
             self.swarm.forget(self)

@@ -18,12 +18,12 @@ from quorate_storage.stores import Lease, LogEntry, LogSize, Snapshot, StoredSta
 from quorate_storage.tables import AnyRow, attributions, snapshots, updates
 
 _APPEND = insert(updates)
-_TAIL = (
+TAIL = (
     select(updates)
     .where(updates.c.document_id == bindparam("document"), updates.c.sequence > bindparam("after"))
     .order_by(updates.c.sequence)
 )
-_SNAPSHOT = select(snapshots).where(snapshots.c.document_id == bindparam("document"))
+SNAPSHOT = select(snapshots).where(snapshots.c.document_id == bindparam("document"))
 
 
 def append_with_care(connection: Connection, batch: Batch, lease: Lease) -> None:
@@ -60,7 +60,7 @@ def load(connection: Connection, document: DocumentId) -> StoredState:
 
 def read_log(connection: Connection, document: DocumentId, after: Sequence, limit: int | None) -> SequenceOf[LogEntry]:
     """Return updates beyond `after`, oldest first."""
-    query = _TAIL if limit is None else _TAIL.limit(limit)
+    query = TAIL if limit is None else TAIL.limit(limit)
     return [_entry(row) for row in connection.execute(query, {"document": document, "after": after})]
 
 
@@ -136,7 +136,7 @@ def _demand_same(connection: Connection, entry: LogEntry, end: Sequence) -> None
 
 
 def _read_snapshot(connection: Connection, document: DocumentId) -> Snapshot | None:
-    row = connection.execute(_SNAPSHOT, {"document": document}).one_or_none()
+    row = connection.execute(SNAPSHOT, {"document": document}).one_or_none()
     if row is None:
         return None
     return Snapshot(

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement
 
+from quorate_storage import log_rows
 from quorate_storage.batches import Batch
 from quorate_storage.bounded_calls import BoundedCall
 from quorate_storage.catalogue_rows import last_sequence
@@ -24,7 +25,7 @@ from quorate_storage.databases import Database, SqlSettings, name_failure
 from quorate_storage.sqlite_connections import SqliteConnection
 from quorate_storage.sqlite_log import SqliteLog
 from quorate_storage.stores import Lease, LogReader
-from quorate_storage.tables import documents, leases, snapshots, updates
+from quorate_storage.tables import documents, leases, updates
 
 Result = TypeVar("Result")
 
@@ -39,16 +40,8 @@ def _compiled(statement: ClauseElement) -> str:
 TOKEN = _compiled(select(leases.c.token).where(leases.c.scope == bindparam("scope")))
 END = _compiled(select(documents.c.deleted_at, last_sequence).where(documents.c.id == bindparam("id")))
 APPEND = _compiled(insert(updates))
-SNAPSHOT = _compiled(
-    select(snapshots.c.through, snapshots.c.state, snapshots.c.waiting, snapshots.c.at).where(
-        snapshots.c.document_id == bindparam("document")
-    )
-)
-TAIL = _compiled(
-    select(updates.c.sequence, updates.c.update, updates.c.author, updates.c.at)
-    .where(updates.c.document_id == bindparam("document"), updates.c.sequence > bindparam("after"))
-    .order_by(updates.c.sequence)
-)
+SNAPSHOT = _compiled(log_rows.SNAPSHOT)
+TAIL = _compiled(log_rows.TAIL)
 ENTRY = ("document_id", "sequence", "update", "author", "at")
 APPEND_ONE = _compiled(
     insert(updates).from_select(

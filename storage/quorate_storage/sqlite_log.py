@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from quorate_protocol.ids import DocumentId, Sequence, UserId
+from quorate_protocol.ids import DocumentId, Sequence
 from quorate_storage.errors import StorageUnavailable
 from quorate_storage.packing import unpack
 from quorate_storage.stores import LogEntry, Snapshot, StoredLog
@@ -22,8 +22,7 @@ from quorate_storage.stores import LogEntry, Snapshot, StoredLog
 class SqliteLog:
     """Can be pickled. `place` and `options` are those of `sqlite3.connect`.
 
-    `snapshot` selects (through, state, waiting, at) of a document, `tail` (sequence, update, author, at) of the
-    updates of a document beyond a place, oldest first.
+    `snapshot` selects the row of `snapshots` of a document, `tail` those of `updates` beyond a place, oldest first.
     """
 
     place: str
@@ -49,13 +48,10 @@ class SqliteLog:
         row = connection.execute(self.snapshot, (document,)).fetchone()
         snapshot = None
         if row is not None:
-            through, state, waiting, at = row
+            _, through, state, waiting, at = row
             snapshot = Snapshot(
                 document=document, through=Sequence(through), state=state, waiting=unpack(waiting), at=at
             )
         after = 0 if snapshot is None else snapshot.through
-        tail = [
-            LogEntry(document=document, sequence=Sequence(sequence), update=update, author=UserId(author), at=at)
-            for sequence, update, author, at in connection.execute(self.tail, (document, after))
-        ]
+        tail = map(LogEntry._make, connection.execute(self.tail, (document, after)))
         return StoredLog(snapshot=snapshot, tail=tuple(tail))

@@ -9,7 +9,7 @@ from functools import partial
 
 from benchmarks.contestants import Contestant
 from benchmarks.runner import Bound, Figures, Scenario
-from benchmarks.scenarios import growth, loading, many_documents, presence, soak, typing_loads
+from benchmarks.scenarios import crash, growth, loading, many_documents, presence, soak, typing_loads
 
 HOCUSPOCUS = ("quorate-h", "hocuspocus-sqlite", "hocuspocus")
 Y_WEBSOCKET = ("quorate-y", "y-websocket", "y-websocket-leveldb", "pycrdt", "pycrdt-sqlite")
@@ -71,6 +71,10 @@ async def _rooms(rooms: int, contestant: Contestant, is_short: bool) -> Figures:
 
 async def _readers(readers: int, contestant: Contestant, is_short: bool) -> Figures:  # noqa: FBT001
     return await growth.with_readers(contestant, readers, 0.5 if is_short else 1.0)
+
+
+async def _crash(contestant: Contestant, is_short: bool) -> Figures:  # noqa: FBT001
+    return await crash.kill_repeatedly(contestant, 4 if is_short else 40)
 
 
 async def _soak(contestant: Contestant, is_short: bool) -> Figures:  # noqa: FBT001
@@ -162,14 +166,21 @@ SCENARIOS = (
     *LOADING,
     Scenario(
         name="presence", title="100 cursors at 10 Hz", run=_presence, contestants=EVERYBODY,
-        bounds=(_against_hocuspocus("core for a second", most=0.4),),
+        bounds=(_against_hocuspocus("core for a second", most=0.4), Bound(figure="oldest ms", most=200.0)),
     ),
     Scenario(
         name="idle", title="10,000 idle connections to 5,000 documents", run=_idle,
         contestants=("quorate-h", "hocuspocus-sqlite", "quorate-y", "y-websocket"),
         bounds=(_against_hocuspocus("KiB a connection, rooms and all", most=0.5),),
     ),
+    Scenario(
+        name="crash", title="kill -9 in the middle of 200 updates/s", run=_crash, contestants=PERSISTENT,
+        bounds=(Bound(figure="lost", most=0.0),),
+    ),
     *GROWTH,
-    Scenario(name="soak", title="long soak of mixed load", run=_soak, contestants=("quorate-y",)),
+    Scenario(
+        name="soak", title="long soak of mixed load", run=_soak, contestants=("quorate-y",),
+        bounds=(Bound(figure="errors", most=0.0),),
+    ),
 )  # fmt: skip
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

@@ -24,6 +24,7 @@ Quorate commits to SQLite before anybody is told, as always.
 One default of Quorate is lifted, the bound of 500 updates a second for a connection: the peers have none.
 The updates were made by Yjs beforehand and are the same bytes for all.
 At the end of each run every client's state was decoded and compared with what was written.
+Without a peer a bound is one of the figure itself, and the worst round counts.
 A writer as fast as they can has 256 updates under way, each of 20 writers 16, until the first is acknowledged.
 """
 
@@ -63,6 +64,23 @@ def verdicts(made: Sequence[Measurement]) -> list[str]:
 
 
 def _verdict(scenario: Scenario, bound: Bound, made: Sequence[Measurement]) -> str | None:
+    return _compared(scenario, bound, made) if bound.against else _absolute(scenario, bound, made)
+
+
+def _absolute(scenario: Scenario, bound: Bound, made: Sequence[Measurement]) -> str | None:
+    values = [
+        value
+        for values in _by_round(made, scenario, bound.figure).values()
+        for name, value in values.items()
+        if BY_NAME[name].is_quorate
+    ]
+    if not values:
+        return None
+    worst = min(values) if bound.least is not None else max(values)
+    return _line(scenario, bound, _number(worst), "", "", "", holds=bound.holds(worst))
+
+
+def _compared(scenario: Scenario, bound: Bound, made: Sequence[Measurement]) -> str | None:
     own = _own(scenario, bound)
     peers = [name for name in bound.against if not BY_NAME[name].is_quorate]
     rounds = _by_round(made, scenario, bound.figure)
@@ -77,12 +95,15 @@ def _verdict(scenario: Scenario, bound: Bound, made: Sequence[Measurement]) -> s
     ratio = statistics.median(mine / theirs for mine, theirs, _ in pairs)
     against = statistics.mode(name for _, _, name in pairs)
     own_median, their_median = statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs)
-    verdict = "holds" if bound.holds(ratio) else "**misses**"
-    cells = (
-        scenario.title, bound.figure, _number(own_median), BY_NAME[against].title, _number(their_median),
-        f"{ratio:.2f}", str(bound), verdict,
+    return _line(
+        scenario, bound, _number(own_median), BY_NAME[against].title, _number(their_median), f"{ratio:.2f}",
+        holds=bound.holds(ratio),
     )  # fmt: skip
-    return f"| {' | '.join(cells)} |"
+
+
+def _line(scenario: Scenario, bound: Bound, *cells: str, holds: bool) -> str:
+    verdict = "holds" if holds else "**misses**"
+    return f"| {' | '.join((scenario.title, bound.figure, *cells, str(bound), verdict))} |"
 
 
 def _own(scenario: Scenario, bound: Bound) -> str:

@@ -19,15 +19,17 @@ Run = Callable[[Contestant, bool], Awaitable[Figures]]
 class Bound:
     """What a figure of Quorate must be, as a multiple of the same figure of a peer in the same round.
 
-    `against` may name several peers: then the best of them counts, in each round.
+    `against` may name several peers: then the best of them counts, in each round. Against nobody it is the figure
+    itself that is bounded, in every round.
     """
 
     figure: str
-    against: tuple[str, ...]
+    against: tuple[str, ...] = ()
     least: float | None = None
     most: float | None = None
 
     def holds(self, ratio: float) -> bool:
+        """Whether a ratio, or a figure against nobody, is within the bound."""
         return (self.least is None or ratio >= self.least) and (self.most is None or ratio <= self.most)
 
     def __str__(self) -> str:

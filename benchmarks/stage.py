@@ -135,6 +135,11 @@ class Typist:
         """What was sent so far."""
         return self.updates[: len(self.sent_at)]
 
+    @property
+    def acknowledged_letters(self) -> int:
+        """How many letters the writer was told of that they are kept."""
+        return self._acknowledged.count
+
     def write(self, count: int) -> None:
         """Send the next letters at once."""
         position = len(self.sent_at)

@@ -18,7 +18,7 @@ from benchmarks.plots import plot
 from benchmarks.programme import SCENARIOS
 from benchmarks.report import verdicts
 from benchmarks.runner import Bound, Measurement, Scenario, run_rounds
-from benchmarks.scenarios import growth, loading, many_documents, presence, soak, typing_loads
+from benchmarks.scenarios import crash, growth, loading, many_documents, presence, soak, typing_loads
 from benchmarks.stage import Typist, stage
 from quorate_protocol.varints import write_var_uint
 
@@ -32,6 +32,7 @@ RUNS: dict[str, Callable[[Contestant], Awaitable[dict[str, float]]]] = {
     "storm": lambda quorate: loading.storm(quorate, 3, holds=False),
     "storm of those who hold it": lambda quorate: loading.storm(quorate, 3, holds=True),
     "presence": lambda quorate: presence.storm(quorate, 4, 0.5),
+    "crash": lambda quorate: crash.kill_repeatedly(quorate, 1),
     "size": lambda quorate: growth.with_size(quorate, 1000, 0.2),
     "soak": lambda quorate: soak.mixed(quorate, 1.0),
 }
@@ -133,6 +134,18 @@ def test_ratios_are_taken_within_rounds() -> None:
     (line,) = [line for line in verdicts(made) if "updates/s" in line]
 
     assert "| 11.00 | ≥ 10 | holds |" in line
+
+
+def test_a_bound_against_nobody_is_of_the_worst_round() -> None:
+    made = [
+        Measurement(scenario="crash", contestant=name, round=number, figures={"lost": lost})
+        for number, lost in enumerate([0.0, 2.0, 0.0])
+        for name, lost in (("quorate-h", lost), ("hocuspocus-sqlite", 100.0))
+    ]
+
+    (line,) = [line for line in verdicts(made) if "lost" in line]
+
+    assert line.endswith("| lost | 2 |  |  |  | ≤ 0 | **misses** |")
 
 
 @pytest.mark.parametrize("name", ["relay-python", "pycrdt-sqlite"])

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from quorate_protocol.ids import Sequence as LogPlace
 from quorate_server.batches import Action, Batch, Failure
+from quorate_server.errors import Unavailable
 from quorate_server.frames import Frames
 from quorate_server.metrics import Metrics
 from quorate_server.pending import ignore
@@ -85,9 +87,7 @@ class Relay:
     def broadcast(self, make: Callable[[Encoder], list[bytes]]) -> None:
         """Write to every session, encoding once for each dialect and address."""
         for encoder, group in tuple(self._groups.items()):
-            frames = Frames(make(encoder))
-            for session in tuple(group):
-                session.channel.write(frames)
+            tell(tuple(group), Frames(make(encoder)))
 
     def commit(self, batch: Batch) -> None:
         """Hand a batch to the journal; what is due after it follows when it is durable."""
@@ -145,7 +145,7 @@ class Relay:
             if batch.then or batch is landed[-1]:
                 try:
                     self._deliver(together)
-                except Exception:  # of one dialect or one answer: the others are told, and the room goes on
+                except Exception:  # what follows is told, and the room goes on
                     log.exception("relay.failed")
                 together = []
         self._metrics.committed(sum(len(batch.entries) for batch in landed))
@@ -169,7 +169,10 @@ class Relay:
             for incoming in batch.waiting:
                 incoming.resolve(batch.entries[-1].sequence if batch.entries else LogPlace(batch.last_place))
         for action in batches[-1].then:
-            action()
+            try:
+                action()
+            except Exception:  # of one answer: the others are given
+                log.exception("answer.failed")
 
     def _relay(self, relays: Sequence[bytes], counts: dict[Session, int]) -> None:
         """Write updates to every session, last to their authors, with what is due to them in the same write.
@@ -180,14 +183,24 @@ class Relay:
         for encoder, group in tuple(self._groups.items()):
             frames, saved = Frames([encoder.update(update) for update in relays]), encoder.saved(saved=True)
             authors = group & counts.keys()
-            for session in group - authors:
-                session.channel.write(frames)
+            tell(group - authors, frames)
             for session in authors:
-                session.channel.write(frames if saved is None else frames.followed_by(saved, counts.pop(session)))
+                tell((session,), frames if saved is None else frames.followed_by(saved, counts.pop(session)))
 
 
 def acknowledge(session: Session, count: int) -> None:
     """Tell the author of `count` updates that they are durable."""
     saved = session.encoder.saved(saved=True)
     if saved is not None:
-        session.channel.write(Frames([saved]) if count == 1 else Frames.repeated(saved, count))
+        tell((session,), Frames([saved]) if count == 1 else Frames.repeated(saved, count))
+
+
+def tell(sessions: Iterable[Session], frames: Frames) -> None:
+    """Write to sessions; one that cannot be written to has missed something, so it ends, and the others are told."""
+    for session in sessions:
+        try:
+            session.channel.write(frames)
+        except Exception:
+            log.exception("relay.failed")
+            with suppress(Exception):  # what is broken may break again; it is out of its room before that
+                session.end(Unavailable("internal error: reconnect"))

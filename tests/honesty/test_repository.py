@@ -27,6 +27,14 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_table_has_a_head(page: Path) -> None:
+    """Rows behind an empty line are no table: a reader would see bars."""
+    lines = page.read_text("utf-8").splitlines()
+    begins = [at for at, line in enumerate(lines) if line.startswith("|") and not lines[at - 1].startswith("|")]
+    assert [lines[at] for at in begins if not lines[at + 1].startswith("|---")] == []
+
+
 def test_what_the_requirements_name_exists() -> None:
     page = (ROOT / "seeds" / "REQUIREMENTS.md").read_text("utf-8")
     sources = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))

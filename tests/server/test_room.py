@@ -6,6 +6,7 @@ import asyncio
 import gc
 import random
 import weakref
+from unittest.mock import Mock
 
 import pytest
 from pycrdt import Doc, Map
@@ -26,6 +27,7 @@ from quorate_server.folding import load, state_hash
 from quorate_server.guards import GuardedUpdate
 from quorate_server.plain_views import render_json
 from quorate_server.seeding import text_seed
+from quorate_server.sessions import HocuspocusEncoder
 from quorate_server.users import User
 from quorate_storage.compaction import CompactionRule
 from tests.server.houses import Guest, RuleOf, hocuspocus, open_room, open_rooms, until
@@ -63,6 +65,38 @@ async def test_law_nothing_is_relayed_acknowledged_or_answered_before_its_commit
         late.take()
         assert sorted(str(anna.text)) == sorted(str(late.text)) == ["a", "b"]
         assert ben.channel.frames.count(SAVED) == 1
+
+
+@pytest.mark.parametrize("broken", ["reader", "author"])
+async def test_a_session_that_cannot_be_written_to_ends_alone(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_rooms() as rooms:
+        room = await open_room(rooms)
+        guests = {name: Guest(room, name, encoder=HocuspocusEncoder("a")) for name in ("author", "reader")}
+        guests["neighbour"] = neighbour = Guest(room, "neighbour")
+        monkeypatch.setattr(guests[broken].channel, "write", Mock(side_effect=RuntimeError("the handler is closed")))
+
+        guests["author"].type("x")
+        asked = asyncio.create_task(room.write(User(id=UserId("robot"), name="robot"), text_seed("y")))
+
+        assert await asked
+        assert len(neighbour.take()) == 2
+        assert [name for name, guest in guests.items() if guest.ended] == [broken]
+        assert guests[broken].session not in room.sessions
+        await until(lambda: room.is_durable, "durable")
+
+
+async def test_an_answer_that_fails_keeps_nobody_from_theirs() -> None:
+    answered = list[str]()
+    async with open_rooms() as rooms:
+        room = await open_room(rooms)
+        Guest(room, "author").type("x")
+        room.hand_over()
+
+        room.relay.after_commit(Mock(side_effect=ValueError("of this answer alone")))
+        room.relay.after_commit(lambda: answered.append("second"))
+
+        await until(lambda: room.is_durable, "durable")
+    assert answered == ["second"]
 
 
 async def test_what_arrives_in_one_tick_leaves_as_one_update() -> None:

@@ -106,6 +106,10 @@ class Guest:
         self._subscription = self.doc.observe(lambda event: made.append(event.update))
         room.join(self.session)
 
+    def close(self) -> None:
+        """Free the document, which the engine keeps as long as it is observed."""
+        self.doc.unobserve(self._subscription)
+
     def _end(self, cause: QuorateError) -> None:
         self.ended = self.ended or cause
         self.room.leave(self.session)

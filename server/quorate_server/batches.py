@@ -33,10 +33,10 @@ class Incoming:
     is_step2: bool = False
     done: asyncio.Future[LogPlace] | None = None
 
-    @property
-    def weight(self) -> int:
-        """How many edits it counts for: somebody who waits for the answer need not wait for others as well."""
-        return 1 if self.done is None else PROMPT_EDITS
+    def weight(self, now: float) -> int:
+        """Return how many edits it counts for: somebody who waits for the answer need not wait for others as well."""
+        is_awaited = self.done is not None or (self.session is not None and self.session.replies(now))
+        return PROMPT_EDITS if is_awaited else 1
 
     def resolve(self, place: LogPlace) -> None:
         """Tell the caller who waits that the update is durable."""

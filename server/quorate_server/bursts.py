@@ -9,6 +9,7 @@ from quorate_protocol.ids import ClientId, UserId
 from quorate_server.applied import Applied, Typing
 from quorate_server.batches import Incoming
 from quorate_server.documents import LiveDocument
+from quorate_server.pacing import PROMPT_EDITS
 from quorate_server.screening import Screening
 from quorate_server.sessions import Session
 from quorate_server.users import User
@@ -21,10 +22,10 @@ class Burst(NamedTuple):
     updates: list[bytes]
     session: Session
 
-    @property
-    def weight(self) -> int:
-        """How many edits it counts for."""
-        return len(self.updates)
+    def weight(self, now: float) -> int:
+        """Return how many edits it counts for; see `Incoming.weight`."""
+        edits = len(self.updates)
+        return max(edits, PROMPT_EDITS) if self.session.replies(now) else edits
 
     def fail(self, error: Exception) -> None:
         """Do nothing: nobody waits for an edit of a session."""

@@ -180,11 +180,13 @@ class Relay:
         A program that writes as fast as it can goes on when it hears; told first, it would keep waiting what it
         writes next for as long as telling all others takes.
         """
+        now = asyncio.get_running_loop().time()
         for encoder, group in tuple(self._groups.items()):
             frames, saved = Frames([encoder.update(update) for update in relays]), encoder.saved(saved=True)
             authors = group & counts.keys()
             tell(group - authors, frames)
             for session in authors:
+                session.told_at = now
                 tell((session,), frames if saved is None else frames.followed_by(saved, counts.pop(session)))
 
 

@@ -285,7 +285,7 @@ class Room:
 
     def _enqueue(self, incoming: Incoming | Burst) -> None:
         self._inbox.append(incoming)
-        self._pace.gather(incoming.weight)
+        self._pace.gather(incoming.weight(self._loop.time()))
         # While a commit is under way the next batch gathers, and the relay says when that is over.
         if self.relay.is_idle:
             self._pace.ask()

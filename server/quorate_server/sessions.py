@@ -132,6 +132,11 @@ REFUSALS = 60
 """A person corrects what was refused; only a program goes on."""
 
 
+NEVER = float("-inf")
+REPLY_SECONDS = 0.003
+"""So soon after they were told, programs write that wait for it; people who type need ten times as long."""
+
+
 class Session:
     """One document open on one connection.
 
@@ -144,6 +149,7 @@ class Session:
     __slots__ = (
         "_forgeries",
         "_refusals",
+        "_replies",
         "announces_again",
         "channel",
         "encoder",
@@ -151,6 +157,7 @@ class Session:
         "is_told_of_refusal",
         "may_comment",
         "may_write",
+        "told_at",
         "user",
     )
 
@@ -175,6 +182,9 @@ class Session:
         self.end = end
         self.announces_again = announces_again
         self.is_told_of_refusal = False
+        self.told_at = NEVER
+        """When it was told that edits of its own are durable, if it wrote nothing since; by the event loop's clock."""
+        self._replies = 0
 
     @property
     def refusals(self) -> RefusalBudget:
@@ -187,6 +197,12 @@ class Session:
         """How often it spoke for somebody else."""
         self._forgeries = self._forgeries or RefusalBudget()
         return self._forgeries
+
+    def replies(self, now: float) -> bool:
+        """Note that an edit has come; return whether its client writes the next when it is told of the one before."""
+        self._replies = self._replies + 1 if now - self.told_at < REPLY_SECONDS else 0
+        self.told_at = NEVER
+        return self._replies > 1  # once is chance
 
     def send(self, *payloads: bytes) -> None:
         """Send messages to this session alone."""

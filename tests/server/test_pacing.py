@@ -6,11 +6,15 @@ import asyncio
 import time
 from contextlib import closing
 
+import pytest
+
 from quorate_protocol.ids import UserId
+from quorate_server import sessions
 from quorate_server.folding import load
 from quorate_server.pacing import PROMPT_EDITS, Pace
-from quorate_server.users import User
-from tests.server.houses import Guest, open_room, open_rooms, until
+from quorate_server.sessions import REPLY_SECONDS, Session, YWebSocketEncoder
+from quorate_server.users import SERVER, User
+from tests.server.houses import Guest, MemoryChannel, open_room, open_rooms, until
 
 SLOW = 0.001
 """Rooms that tell of one edit in a quarter of an hour: what comes in a test came for another reason."""
@@ -57,6 +61,39 @@ async def test_many_that_wait_are_taken_at_once_and_then_nothing_is_due_any_more
     ticks.ask(PROMPT_EDITS)
     await asyncio.sleep(0)
     assert len(ticks.times) == 4
+
+
+async def test_a_program_that_writes_when_it_is_told_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "REPLY_SECONDS", 60.0)  # this machine may be slow
+    async with open_rooms(relays_per_second=SLOW) as rooms:
+        room = await open_room(rooms, "a")
+        anna, ben = Guest(room, "anna"), Guest(room, "ben")
+        ben.take()
+        anna.type("a")
+        await until(lambda: ben.channel.frames, "an edit after a pause is told at once")
+        ben.take()
+        anna.session._replies = 1  # it has waited once before: that may have been chance
+        for letter in "bcde":
+            anna.type(letter)
+            await until(lambda: ben.channel.frames, "whoever waits is told")
+            ben.take()
+        ben.type("f")
+        await asyncio.sleep(0.02)
+        assert anna.take()
+        assert str(anna.text) == "abcde", "somebody else does not wait"
+
+
+def test_whoever_writes_soon_after_they_were_told_twice_in_a_row_waits_for_it() -> None:
+    session = Session(
+        channel=MemoryChannel(), encoder=YWebSocketEncoder(), user=SERVER, may_write=True, end=lambda _cause: None
+    )
+    soon, late = REPLY_SECONDS / 2, REPLY_SECONDS * 2
+    assert not session.replies(0.0)  # nobody told it anything yet
+    turns = [(1, soon, False), (2, soon, True), (3, soon, True), (4, late, False), (5, soon, False), (6, soon, True)]
+    for now, delay, is_waiting in turns:
+        session.told_at = float(now)
+        assert session.replies(now + delay) is is_waiting, now
+    assert not session.replies(6 + soon)  # that was not told of before it wrote
 
 
 async def test_what_is_typed_fast_is_told_in_one_frame_and_one_entry() -> None:

@@ -28,14 +28,14 @@ async def kill_repeatedly(contestant: Contestant, kills: int) -> Figures:
     promised = lost = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        before = 0
+        told = 0
         for number in range(kills + 1):
             async with stage(contestant, folder) as on:
                 if number:
-                    lost += max(0, before - await _kept(on, f"d{number - 1}"))
+                    lost += max(0, told - await _kept(on, f"d{number - 1}"))
                 if number < kills:
-                    before = await _promised(on, f"d{number}", source.uniform(0.1, LONGEST_SECONDS))
-                    promised += before
+                    told = await _promised(on, f"d{number}", source.uniform(0.1, LONGEST_SECONDS))
+                    promised += told
     return {"kills": float(kills), "promised": float(promised), "lost": float(lost)}
 
 

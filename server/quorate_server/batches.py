@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,13 +25,26 @@ _NO_ROOTS: frozenset[str] = frozenset()
 
 @dataclass(slots=True)
 class Incoming:
-    """One update in the inbox. `done` is set for callers that wait for durability without a session."""
+    """One update in the inbox. `done` is set for callers that wait for durability without a session.
+
+    `pieces` are the edits of a session that it joins, where it is more than one.
+    """
 
     user: User
     update: bytes
     session: Session | None = None
     is_step2: bool = False
     done: asyncio.Future[LogPlace] | None = None
+    pieces: Sequence[bytes] = ()
+
+    @property
+    def edits(self) -> int:
+        """How many edits it is, each of which is acknowledged."""
+        return len(self.pieces) or 1
+
+    def apart(self) -> list[Incoming]:
+        """Return the edits that it joins one by one."""
+        return [Incoming(self.user, piece, self.session) for piece in self.pieces]
 
     def weight(self, now: float) -> int:
         """Return how many edits it counts for: somebody who waits for the answer need not wait for others as well."""

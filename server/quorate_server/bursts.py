@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from quorate_protocol.bursts import join_typing
 from quorate_protocol.ids import ClientId, UserId
 from quorate_server.applied import Applied, Typing
 from quorate_server.batches import Incoming
@@ -48,6 +49,15 @@ def singly(group: Sequence[Incoming | Burst]) -> list[Incoming]:
         else:
             singles.append(item)
     return singles
+
+
+def with_typing_joined(group: Sequence[Incoming | Burst]) -> list[Incoming]:
+    """Return what came in one by one, but for text that somebody typed in a row: that is one edit."""
+    burst = burst_of(group)
+    joined = None if burst is None or len(burst.updates) == 1 else join_typing(burst.updates)
+    if burst is None or joined is None:
+        return singly(group)
+    return [Incoming(burst.user, joined[2], burst.session, pieces=burst.updates)]
 
 
 def burst_of(group: Sequence[Incoming | Burst]) -> Burst | None:

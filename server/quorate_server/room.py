@@ -31,17 +31,10 @@ from quorate_protocol.updates import EMPTY_UPDATE, DecodedUpdate, UpdateExtent
 from quorate_server.answers import SharedAnswers
 from quorate_server.applied import Applied, Staged
 from quorate_server.batches import Action, Batch, Incoming, fail, only_deletes, resolve, send_back
-from quorate_server.bursts import Burst, by_author, singly, take_bursts
+from quorate_server.bursts import Burst, by_author, singly, take_bursts, with_typing_joined
 from quorate_server.crdt_types import AnyDoc
 from quorate_server.documents import EMPTY_STATE_VECTOR, LiveDocument
-from quorate_server.errors import (
-    AccessDenied,
-    Conflict,
-    EnginePanic,
-    MalformedUpdate,
-    Refused,
-    Unavailable,
-)
+from quorate_server.errors import AccessDenied, Conflict, EnginePanic, MalformedUpdate, Refused, Unavailable
 from quorate_server.folding import load
 from quorate_server.guards import GuardedUpdate
 from quorate_server.meters import LogMeter
@@ -329,7 +322,8 @@ class Room:
                     batch.add(self._numbered(applied.update, burst.user.id), burst.session, len(burst.updates))
             if taken:
                 return len(taken)
-        self._take(batch, singly(groups[0]))
+        is_joined = self.screening.is_artifact and not (self._is_wary or self._guards)
+        self._take(batch, (with_typing_joined if is_joined else singly)(groups[0]))
         return 1
 
     def _take(self, batch: Batch, group: Sequence[Incoming]) -> None:
@@ -342,12 +336,16 @@ class Room:
             if extent is None or objection is None:
                 fine.append(incoming)
                 extents.append(extent)
-            elif objection.outcome is Outcome.EARLY:
+            elif objection.outcome is Outcome.EARLY and not incoming.pieces:
                 self._ask_again(incoming, objection)
             else:
                 self._apply(batch, fine, extents)
                 fine, extents = [], []
-                self._object(batch, incoming, extent, objection)
+                if incoming.pieces:  # what stands against some of it need not stand against all
+                    self.screening.retract()
+                    self._take(batch, incoming.apart())
+                else:
+                    self._object(batch, incoming, extent, objection)
         self._apply(batch, fine, extents)
 
     def _apply(self, batch: Batch, group: Sequence[Incoming], extents: Sequence[UpdateExtent | None]) -> None:
@@ -421,7 +419,7 @@ class Room:
         if applied.update:
             batch.entries.append(self._numbered(applied.update, author))
             batch.relays.append(applied.update)
-            batch.weight += len(sound) - 1
+            batch.weight += sum(incoming.edits for incoming in sound) - 1
         if applied.parked:
             sound = self._record_parked(batch, sound, applied)
         batch.waiting.extend(incoming for incoming in sound if incoming.done is not None)
@@ -445,7 +443,7 @@ class Room:
         if session is None:
             return
         owed = self._owed.pop(session, 0) if any(incoming.is_step2 for incoming in sound) else 0
-        batch.acknowledged.append((session, len(sound) + owed))
+        batch.acknowledged.append((session, sum(incoming.edits for incoming in sound) + owed))
         if not is_new:
             # It is durable already, or will be with the batch before: only its author hears the echo.
             echo = [session.encoder.update(incoming.update) for incoming in sound]

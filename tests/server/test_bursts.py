@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock, patch
 
 import pytest
 from pycrdt import Array, Doc, Map, Text
@@ -17,9 +18,11 @@ from quorate_protocol.updates import update_ends
 from quorate_server.applied import Applied, Typing
 from quorate_server.documents import LiveDocument
 from quorate_server.errors import EnginePanic
+from quorate_server.guards import GuardedUpdate
 from quorate_server.open_typing import MOST_TICKS, OpenTyping
 from quorate_server.plain_views import render_json
-from tests.server.houses import Guest, hocuspocus, open_room, open_rooms, until
+from quorate_server.screening import Screening
+from tests.server.houses import Guest, RuleOf, hocuspocus, open_room, open_rooms, until
 
 PLAIN = "any room"
 SAVED = b"\x06text/a\x08\x01"
@@ -53,6 +56,20 @@ def edits(client: int, source: random.Random) -> list[bytes]:
             doc.get("map", type=Map)["k"] = source.choice([1, "x", {"nested": True}])
         else:
             doc.get("list", type=Array).append(Map({"a": 1}))
+    doc.unobserve(subscription)
+    return made
+
+
+def runs(client: int, source: random.Random) -> list[bytes]:
+    """Return the updates of somebody who types a few words, each somewhere, some where an artifact has no text."""
+    doc: Doc[Any] = Doc(client_id=client)
+    made: list[bytes] = []
+    subscription = doc.observe(lambda event: made.append(event.update))
+    for _ in range(source.randint(1, 5)):
+        text = doc.get(source.choice(["text", "text", "text", "stray"]), type=Text)
+        at = source.randint(0, len(text))
+        for number in range(source.randint(2, 9)):
+            text.insert(at + number, source.choice("abc"))
     doc.unobserve(subscription)
     return made
 
@@ -111,6 +128,68 @@ async def test_bursts_and_single_edits_have_the_same_outcome(seed: int, name: st
         whole = whole[size:]
 
     assert await outcome(name, bursts, at_once=True) == await outcome(name, bursts, at_once=False)
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_typing_into_an_artifact_has_the_outcome_of_its_letters(seed: int) -> None:
+    source = random.Random(seed)
+    typed = runs(7 + seed, source)
+    if source.random() < 0.3:
+        typed = damaged(typed, source)
+    bursts: list[list[bytes]] = []
+    while typed:
+        size = source.randint(2, 12)
+        bursts.append(typed[:size])
+        typed = typed[size:]
+
+    assert await outcome("text/a", bursts, at_once=True) == await outcome("text/a", bursts, at_once=False)
+
+
+async def test_typing_into_an_artifact_is_judged_at_once_and_each_letter_is_answered() -> None:
+    async with open_rooms() as rooms:
+        room = await open_room(rooms, "text/a")
+        anna, ben = Guest(room, "anna", encoder=hocuspocus()), Guest(room, "ben")
+        made = letters(7, 101)
+        anna.send(made[0])
+        await until(lambda: SAVED in anna.channel.frames, "the first has no letter before it")
+        anna.channel.frames.clear()
+        ben.take()
+        screened = Mock(wraps=room.screening.screen)
+        with patch.object(Screening, "screen", screened):
+            room.receive_burst(anna.session, made[1:])
+            await until(lambda: anna.channel.frames.count(SAVED) == 100, "each is answered")
+
+        assert screened.call_count == 1
+        assert room.newest_place == 2
+        assert len(ben.take()) == 1
+        assert str(ben.text) == ("abcdefghij" * 11)[:101]
+
+
+async def test_a_guard_sees_each_letter_by_itself() -> None:
+    seen = list[GuardedUpdate]()
+    async with open_rooms(guards=[RuleOf(seen.append)]) as rooms:
+        room = await open_room(rooms, "text/a")
+        anna = Guest(room, "anna", encoder=hocuspocus())
+        anna.channel.frames.clear()
+        room.receive_burst(anna.session, letters(7, 10))
+        await until(lambda: anna.channel.frames.count(SAVED) == 10, "each is answered")
+
+    assert len(seen) == 10
+
+
+async def test_typing_under_somebody_elses_id_is_turned_away_whole() -> None:
+    async with open_rooms() as rooms:
+        room = await open_room(rooms, "text/a")
+        anna, mallory = Guest(room, "anna"), Guest(room, "mallory")
+        made = letters(7, 20)
+        room.receive_burst(anna.session, made[:10])
+        await until(lambda: room.is_durable, "durable")
+        room.receive_burst(mallory.session, made[10:])
+        await until(lambda: mallory.ended, "she is sent away")
+        await until(lambda: room.is_durable, "durable")
+
+        assert room.live.known() == {7: 10}
+        assert anna.ended is None
 
 
 async def test_a_burst_is_one_entry_and_each_edit_is_answered() -> None:

@@ -42,10 +42,6 @@ class Incoming:
         """How many edits it is, each of which is acknowledged."""
         return len(self.pieces) or 1
 
-    def apart(self) -> list[Incoming]:
-        """Return the edits that it joins one by one."""
-        return [Incoming(self.user, piece, self.session) for piece in self.pieces]
-
     def weight(self, now: float) -> int:
         """Return how many edits it counts for: somebody who waits for the answer need not wait for others as well."""
         is_awaited = self.done is not None or (self.session is not None and self.session.replies(now))

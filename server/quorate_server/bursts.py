@@ -51,13 +51,13 @@ def singly(group: Sequence[Incoming | Burst]) -> list[Incoming]:
     return singles
 
 
-def with_typing_joined(group: Sequence[Incoming | Burst]) -> list[Incoming]:
-    """Return what came in one by one, but for text that somebody typed in a row: that is one edit."""
+def typed_as_one(group: Sequence[Incoming | Burst]) -> Incoming | None:
+    """Return text that one author typed in a row as one edit; None when anything else is among it."""
     burst = burst_of(group)
     joined = None if burst is None or len(burst.updates) == 1 else join_typing(burst.updates)
     if burst is None or joined is None:
-        return singly(group)
-    return [Incoming(burst.user, joined[2], burst.session, pieces=burst.updates)]
+        return None
+    return Incoming(burst.user, joined[2], burst.session, pieces=burst.updates)
 
 
 def burst_of(group: Sequence[Incoming | Burst]) -> Burst | None:

@@ -31,7 +31,7 @@ from quorate_protocol.updates import EMPTY_UPDATE, DecodedUpdate, UpdateExtent
 from quorate_server.answers import SharedAnswers
 from quorate_server.applied import Applied, Staged
 from quorate_server.batches import Action, Batch, Incoming, fail, only_deletes, resolve, send_back
-from quorate_server.bursts import Burst, by_author, singly, take_bursts, with_typing_joined
+from quorate_server.bursts import Burst, by_author, singly, take_bursts, typed_as_one
 from quorate_server.crdt_types import AnyDoc
 from quorate_server.documents import EMPTY_STATE_VECTOR, LiveDocument
 from quorate_server.errors import AccessDenied, Conflict, EnginePanic, MalformedUpdate, Refused, Unavailable
@@ -68,8 +68,8 @@ class Room:
         )
         self.presence = PresenceRelay(house.limits, house.metrics, self.relay.broadcast, self._on_forgery)
         self.screening = self._screening(stored)
-        guards = [(guard, guard.guarded_roots(self.name)) for guard in house.guards]
-        self._guards = [(guard, roots) for guard, roots in guards if roots]
+        self._guards = [(guard, roots) for guard in house.guards if (roots := guard.guarded_roots(self.name))]
+        self._guarded = NO_ROOTS.union(*(roots for _, roots in self._guards))
         self.is_ended = False
         self.pins = 0
         self.meter = LogMeter(stored)
@@ -80,11 +80,9 @@ class Room:
         self._questions: list[Action] = []
         self._readers: Pending[asyncio.Future[bytes]] = Pending()
         self._owed: dict[Session, int] = {}
-        self.preparation: Preparation = (
-            OutlinePreparation(self.name, house.outline, self._spawn, self._tick)
-            if self.screening.is_artifact
-            else NOTHING_TO_PREPARE
-        )
+        self.preparation: Preparation = NOTHING_TO_PREPARE
+        if self.screening.is_artifact:
+            self.preparation = OutlinePreparation(self.name, house.outline, self._spawn, self._tick)
         self._parked = ParkedUpdates(live.waiting, self._limits.waiting_bytes)
         self._next_place = stored.document.last_sequence + 1
         self._answers = SharedAnswers()
@@ -256,11 +254,9 @@ class Room:
 
     def _when_whole(self, action: Action) -> None:
         """Run `action` after all that came before it was applied; after the repair, if there is one under way."""
-        if self._is_rebuilding:
-            self._questions.append(action)
-            return
-        self._tick()
-        self._end_typing()
+        if not self._is_rebuilding:
+            self._tick()
+            self._end_typing()
         if self._is_rebuilding:
             self._questions.append(action)
         else:
@@ -290,8 +286,7 @@ class Room:
         if not self.preparation.can_judge(self.screening, self.live, self.meter.size_bytes):
             return
         self._pace.start()
-        waiting = by_author(self._inbox)
-        self._inbox = []
+        waiting, self._inbox = by_author(self._inbox), []
         batch = Batch(last_place=self._next_place - 1)
         while waiting:
             try:
@@ -322,9 +317,22 @@ class Room:
                     batch.add(self._numbered(applied.update, burst.user.id), burst.session, len(burst.updates))
             if taken:
                 return len(taken)
-        is_joined = self.screening.is_artifact and not (self._is_wary or self._guards)
-        self._take(batch, (with_typing_joined if is_joined else singly)(groups[0]))
+        if self._is_wary or not self._take_typed(batch, groups[0]):
+            self._take(batch, singly(groups[0]))
         return 1
+
+    def _take_typed(self, batch: Batch, group: Sequence[Incoming | Burst]) -> bool:
+        """Take text that was typed in a row into an artifact; False, with nothing done, if each letter needs a look."""
+        typed = typed_as_one(group) if self.screening.is_artifact else None
+        extent = None if typed is None else self.live.measure(typed.update)
+        if typed is None or extent is None:
+            return False
+        if self.screening.screen(typed, extent) is not None or self.screening.touched & self._guarded:
+            self.screening.retract()
+            self.screening.touched = NO_ROOTS
+            return False
+        self._apply(batch, [typed], [extent])
+        return True
 
     def _take(self, batch: Batch, group: Sequence[Incoming]) -> None:
         """Screen the updates of one author in order, and apply what nothing stands against in one transaction."""
@@ -336,16 +344,12 @@ class Room:
             if extent is None or objection is None:
                 fine.append(incoming)
                 extents.append(extent)
-            elif objection.outcome is Outcome.EARLY and not incoming.pieces:
+            elif objection.outcome is Outcome.EARLY:
                 self._ask_again(incoming, objection)
             else:
                 self._apply(batch, fine, extents)
                 fine, extents = [], []
-                if incoming.pieces:  # what stands against some of it need not stand against all
-                    self.screening.retract()
-                    self._take(batch, incoming.apart())
-                else:
-                    self._object(batch, incoming, extent, objection)
+                self._object(batch, incoming, extent, objection)
         self._apply(batch, fine, extents)
 
     def _apply(self, batch: Batch, group: Sequence[Incoming], extents: Sequence[UpdateExtent | None]) -> None:

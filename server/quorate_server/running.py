@@ -122,11 +122,10 @@ YOUNG_OBJECTS = 20_000
 """So many objects are made before the garbage collector looks at them: of what an edit makes nearly nothing is left."""
 
 
-SWITCH_SECONDS = 0.0001
+SWITCH_SECONDS = 0.0005
 """How long a thread holds the interpreter while another waits for it: the one that commits, for example.
 
-By measurement Python's 5 ms were most of what the slowest of a hundred edits waited for while a log was folded, and
-half a millisecond still cost one writer with ten readers a tenth of what they can write.
+By measurement Python's 5 ms were most of what the slowest of a hundred edits waited for while a log was folded.
 """
 
 

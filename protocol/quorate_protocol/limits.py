@@ -100,7 +100,8 @@ class Limits:
 
     relays_per_second: float = 25.0
     """How often a room tells of edits while these come faster: smooth for the eye. What comes meanwhile is one
-    transaction, one commit and one frame. An edit after a pause is told of at once.
+    transaction, one commit and one frame. An edit after a pause is told of at once, and so is that of a program that
+    writes each edit when it was told of the one before.
     """
 
     burst_seconds: float = 4.0

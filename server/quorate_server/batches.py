@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ _NO_ROOTS: frozenset[str] = frozenset()
 class Incoming:
     """One update in the inbox. `done` is set for callers that wait for durability without a session.
 
-    `pieces` are the edits of a session that it joins, where it is more than one.
+    `edits` are how many of a session's it joins, each of which is acknowledged.
     """
 
     user: User
@@ -35,12 +35,7 @@ class Incoming:
     session: Session | None = None
     is_step2: bool = False
     done: asyncio.Future[LogPlace] | None = None
-    pieces: Sequence[bytes] = ()
-
-    @property
-    def edits(self) -> int:
-        """How many edits it is, each of which is acknowledged."""
-        return len(self.pieces) or 1
+    edits: int = 1
 
     def weight(self, now: float) -> int:
         """Return how many edits it counts for: somebody who waits for the answer need not wait for others as well."""

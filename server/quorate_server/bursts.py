@@ -57,7 +57,7 @@ def typed_as_one(group: Sequence[Incoming | Burst]) -> Incoming | None:
     joined = None if burst is None or len(burst.updates) == 1 else join_typing(burst.updates)
     if burst is None or joined is None:
         return None
-    return Incoming(burst.user, joined[2], burst.session, pieces=burst.updates)
+    return Incoming(burst.user, joined[2], burst.session, edits=len(burst.updates))
 
 
 def burst_of(group: Sequence[Incoming | Burst]) -> Burst | None:

@@ -12,6 +12,8 @@ from quorate_protocol.ids import UserId
 from quorate_server import sessions
 from quorate_server.folding import load
 from quorate_server.pacing import PROMPT_EDITS, Pace
+from quorate_server.room import Room
+from quorate_server.rooms import Rooms
 from quorate_server.sessions import REPLY_SECONDS, Session, YWebSocketEncoder
 from quorate_server.users import SERVER, User
 from tests.server.houses import Guest, MemoryChannel, open_room, open_rooms, until
@@ -63,15 +65,21 @@ async def test_many_that_wait_are_taken_at_once_and_then_nothing_is_due_any_more
     assert len(ticks.times) == 4
 
 
+async def two_who_wrote(rooms: Rooms) -> tuple[Room, Guest, Guest]:
+    """A room and two people in it; the first has written a letter after a pause, which the other was told at once."""
+    room = await open_room(rooms, "a")
+    anna, ben = Guest(room, "anna"), Guest(room, "ben")
+    ben.take()
+    anna.type("a")
+    await until(lambda: ben.channel.frames, "an edit after a pause is told at once")
+    assert len(ben.take()) == 1
+    return room, anna, ben
+
+
 async def test_a_program_that_writes_when_it_is_told_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "REPLY_SECONDS", 60.0)  # this machine may be slow
     async with open_rooms(relays_per_second=SLOW) as rooms:
-        room = await open_room(rooms, "a")
-        anna, ben = Guest(room, "anna"), Guest(room, "ben")
-        ben.take()
-        anna.type("a")
-        await until(lambda: ben.channel.frames, "an edit after a pause is told at once")
-        ben.take()
+        _, anna, ben = await two_who_wrote(rooms)
         anna.session._replies = 1  # it has waited once before: that may have been chance
         for letter in "bcde":
             anna.type(letter)
@@ -98,12 +106,7 @@ def test_whoever_writes_soon_after_they_were_told_twice_in_a_row_waits_for_it() 
 
 async def test_what_is_typed_fast_is_told_in_one_frame_and_one_entry() -> None:
     async with open_rooms(relays_per_second=SLOW) as rooms:
-        room = await open_room(rooms, "a")
-        anna, ben = Guest(room, "anna"), Guest(room, "ben")
-        ben.take()
-        anna.type("a")
-        await until(lambda: ben.channel.frames, "an edit after a pause is told at once")
-        assert len(ben.take()) == 1
+        room, anna, ben = await two_who_wrote(rooms)
         for letter in "bcdefgh":
             anna.type(letter)
             await asyncio.sleep(0)
